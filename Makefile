@@ -1,0 +1,100 @@
+# `make help` prints what can be made. Nothing is needed but Python 3.11 or later and make;
+# all that is installed goes into .venv, from the locks in requirements/, by hash.
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+# Through the interpreter, never by a script of .venv/bin: their first lines break on a path with spaces.
+PY := .venv/bin/python -m
+# Wheels only: an install is quick, and runs nobody's build script.
+PIP := $(PY) pip install --quiet --disable-pip-version-check --no-user --only-binary=:all:
+
+# Whoever calls may have set these for another Python; ours would import from there.
+unexport PYTHONHOME PYTHONPATH PYTHONSTARTUP VIRTUAL_ENV
+# Without it pyright asks a registry for its newest version at every run.
+export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
+
+.PHONY: help
+help: ## print this
+	@echo 'make TARGET, where TARGET is one of'
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: .venv/.run ## start the service on this machine with the example articles in it
+	@$(PY) service demo
+
+.PHONY: check
+check: .venv/.dev ## format, lint, types and imports, in the order that fails soonest
+	$(PY) ruff format --no-cache --check .
+	$(PY) ruff check --no-cache .
+	$(PY) pyright --warnings
+	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo --no-cache
+
+.PHONY: test
+test: .venv/.dev ## all tests, on all cores; `make test ARGS="-k retract -x"` for some
+	$(PY) pytest -n auto $(ARGS)
+
+.PHONY: mutants
+mutants: .venv/.dev ## break the code in each way of tests/mutants, and see that its tests notice
+	.venv/bin/python tests/mutants/run.py $(ARGS)
+
+.PHONY: format
+format: .venv/.dev ## put the code in its one format, and mend what can be mended
+	$(PY) ruff check --fix-only --quiet .
+	$(PY) ruff format .
+
+# The one for developers is resolved first; the others are held to its versions.
+LOCK = $(PY) uv pip compile --quiet --universal --generate-hashes --only-binary :all: --system-certs \
+	--custom-compile-command 'make lock' --no-emit-index-url --no-emit-find-links
+
+.PHONY: lock
+lock: .venv/.dev ## write requirements/*.txt anew from pyproject.toml; `make lock ARGS=--upgrade` for newer versions
+	$(LOCK) $(ARGS) pyproject.toml --group dev -o requirements/dev.txt
+	$(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/run.txt
+	$(LOCK) --group build -c requirements/dev.txt -o requirements/build.txt
+
+.PHONY: wheel
+wheel: .venv/.run ## build the wheel, with migrations and seeds in it, into dist/
+	@rm -rf dist
+	$(PY) pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation --wheel-dir dist .
+	@ls dist
+
+.PHONY: clean
+clean: ## take away all that was installed, built or cached here; data of the service stays
+	rm -rf .venv build dist .hypothesis .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# What follows sets up .venv, once for each change of a lock. A demo needs a third of what a developer needs.
+
+.venv/.run: .venv/pyvenv.cfg requirements/run.txt requirements/build.txt pyproject.toml
+	@echo 'Installing what the service needs into .venv: about 40 MB, a minute or so ...'
+	@$(PIP) --require-hashes -r requirements/run.txt -r requirements/build.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/.dev: .venv/.run requirements/dev.txt
+	@echo 'Installing what developing needs into .venv: about 100 MB more, a minute or so ...'
+	@$(PIP) --require-hashes -r requirements/dev.txt
+	@touch $@
+
+# An environment whose interpreter has gone (upgraded, or copied from another machine) is made anew.
+.PHONY: anew
+.venv/pyvenv.cfg: $(shell test -x .venv/bin/python || echo anew)
+	@old=; incomplete=; \
+	for python in $(if $(PYTHON),"$(PYTHON)",python3.14 python3.13 python3.12 python3.11 python3 python); do \
+		version=$$("$$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) || continue; \
+		"$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { old="$$python is $$version"; continue; }; \
+		"$$python" -c 'import ensurepip, venv' 2>/dev/null || { incomplete=$$version; continue; }; \
+		echo "Making .venv with Python $$version ..."; \
+		rm -rf .venv 2>/dev/null || { echo 'The .venv here is of no use, and not yours to replace; work in a copy of your own.' >&2; exit 1; }; \
+		exec "$$python" -m venv .venv; \
+	done; \
+	if [ "$$incomplete" ]; then \
+		echo "Python $$incomplete is here, but it cannot make virtual environments." >&2; \
+		echo "Install what is missing (Debian, Ubuntu: apt install python$$incomplete-venv) and try again." >&2; \
+	else \
+		echo "Onrecord needs Python 3.11 or later, and none was found$${old:+ ($$old)}." >&2; \
+		echo 'Install one (Debian, Ubuntu: apt install python3 python3-venv; macOS: brew install python) and try again,' >&2; \
+		echo 'or say which: make PYTHON=/path/to/python3.12 ...' >&2; \
+	fi; exit 1
