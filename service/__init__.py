@@ -1,0 +1,1 @@
+"""Onrecord: the public record of who said what."""

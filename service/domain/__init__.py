@@ -1,0 +1,1 @@
+"""What Onrecord knows without a database, a network or a clock."""
