@@ -1,0 +1,133 @@
+"""The log, its register, the texts and the generations, with their guards."""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import postgresql
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+SCHEMA = "onrecord"
+GUARDED = ("event", "register_revision", "register_retraction", "register_claim", "register_speaker")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "event",
+        sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("event_id", sa.Uuid, nullable=False),
+        sa.Column("type", sa.Text, nullable=False),
+        sa.Column("schema_version", sa.Integer, nullable=False),
+        sa.Column("recorded_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("actor", sa.Text, nullable=False),
+        sa.Column("payload", sa.LargeBinary, nullable=False),
+        sa.Column("payload_sha256", sa.LargeBinary, nullable=False),
+        sa.Column("leaf", sa.LargeBinary, nullable=False),
+        sa.UniqueConstraint("event_id", name="event_event_id_key"),
+        sa.UniqueConstraint("recorded_at", name="event_recorded_at_key"),
+        sa.CheckConstraint("position > 0", name=op.f("event_position_check")),
+        sa.CheckConstraint("octet_length(payload_sha256) = 32", name=op.f("event_payload_sha256_check")),
+        sa.CheckConstraint("octet_length(leaf) < 1024", name=op.f("event_leaf_check")),
+        schema=SCHEMA,
+    )
+    for table in ("register_revision", "register_retraction"):
+        op.create_table(
+            table,
+            sa.Column("url", sa.Text(collation="C"), primary_key=True),
+            sa.Column("revision", sa.Integer, primary_key=True),
+            sa.Column("position", sa.BigInteger, nullable=False),
+            sa.UniqueConstraint("position", name=f"{table}_position_key"),
+            schema=SCHEMA,
+        )
+    for table, key in (("register_claim", "claim"), ("register_speaker", "speaker")):
+        op.create_table(
+            table,
+            sa.Column(key, sa.Text(collation="C"), primary_key=True),
+            sa.Column("position", sa.BigInteger, nullable=False),
+            schema=SCHEMA,
+        )
+    op.create_table(
+        "article_text",
+        sa.Column("sha256", sa.LargeBinary, primary_key=True),
+        sa.Column("content", sa.Text, nullable=False),
+        sa.CheckConstraint("octet_length(sha256) = 32", name=op.f("article_text_sha256_check")),
+        schema=SCHEMA,
+    )
+    op.create_table(
+        "generation",
+        sa.Column("generation", sa.Integer, sa.Identity(always=True), primary_key=True),
+        sa.Column("schema_name", sa.Text, nullable=False),
+        sa.Column("shape", sa.Text, nullable=False),
+        sa.Column("policies", postgresql.ARRAY(sa.Text), nullable=False),
+        sa.Column("position", sa.BigInteger, nullable=False),
+        sa.Column("live", sa.Boolean, nullable=False),
+        sa.Column("stopped_at", sa.BigInteger),
+        sa.Column("because", sa.Text),
+        sa.UniqueConstraint("schema_name", name="generation_schema_name_key"),
+        sa.CheckConstraint("(stopped_at IS NULL) = (because IS NULL)", name=op.f("generation_stopped_check")),
+        schema=SCHEMA,
+    )
+    op.create_index(
+        "generation_live_idx", "generation", ["live"], unique=True, postgresql_where=sa.text("live"), schema=SCHEMA
+    )
+
+    op.execute("""
+        CREATE FUNCTION onrecord.refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION 'onrecord.% only grows: % is refused', TG_TABLE_NAME, TG_OP
+                USING ERRCODE = 'restrict_violation',
+                      HINT = 'What was recorded stays. Record a revision or a retraction instead.';
+        END $$
+    """)
+    for table in GUARDED:
+        for operation in ("update", "delete", "truncate"):
+            trigger = f"{table}_refuse_{operation}"
+            op.execute(
+                f"CREATE TRIGGER {trigger} BEFORE {operation} ON onrecord.{table} "
+                "FOR EACH STATEMENT EXECUTE FUNCTION onrecord.refuse_change()"
+            )
+            op.execute(f"ALTER TABLE onrecord.{table} ENABLE ALWAYS TRIGGER {trigger}")
+
+    # One check for all rows of a statement: they are the next ones, whole, in order of time.
+    op.execute("""
+        CREATE FUNCTION onrecord.continue_log() RETURNS trigger LANGUAGE plpgsql AS $$
+        DECLARE
+            first bigint;
+            last bigint;
+            many bigint;
+            head record;
+        BEGIN
+            SELECT min(position), max(position), count(*) INTO first, last, many FROM added;
+            IF many = 0 THEN
+                RETURN NULL;
+            END IF;
+            SELECT coalesce(max(e.position), 0) AS position INTO head
+                FROM onrecord.event e WHERE e.position < first;
+            IF first <> head.position + 1 OR last - first + 1 <> many
+                OR EXISTS (SELECT FROM onrecord.event e WHERE e.position > last)
+            THEN
+                RAISE EXCEPTION 'the log goes on at position %, without a gap; % to % is refused',
+                    head.position + 1, first, last
+                    USING ERRCODE = 'restrict_violation',
+                          HINT = 'Only append writes the log.';
+            END IF;
+            IF EXISTS (
+                SELECT FROM added a WHERE a.recorded_at <= (
+                    SELECT e.recorded_at FROM onrecord.event e WHERE e.position = a.position - 1
+                )
+            ) THEN
+                RAISE EXCEPTION 'recorded_at must increase with the position'
+                    USING ERRCODE = 'restrict_violation',
+                          HINT = 'Only append writes the log.';
+            END IF;
+            RETURN NULL;
+        END $$
+    """)
+    op.execute("""
+        CREATE TRIGGER event_continue AFTER INSERT ON onrecord.event
+            REFERENCING NEW TABLE AS added
+            FOR EACH STATEMENT EXECUTE FUNCTION onrecord.continue_log()
+    """)
+    op.execute("ALTER TABLE onrecord.event ENABLE ALWAYS TRIGGER event_continue")

@@ -1,0 +1,1 @@
+"""The database: engines, the embedded server, the schema's migrations. Imports nothing on its own."""

@@ -1,0 +1,326 @@
+"""Every table, in one place.
+
+Two sides. The log's side lives in the schema `onrecord` and is changed by
+migrations alone: the log, its register, the texts, and the list of generations.
+The read side is made anew for each generation, in a schema of its own that the
+search path names: everything in it is derived from the log.
+
+`until_position` closes the span in which a row holds, [its position, until):
+`OPEN` while it still does. So the past can be read as it was.
+"""
+
+from typing import Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    Identity,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    SmallInteger,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG
+
+SCHEMA: Final = "onrecord"
+
+#: Ids, slugs and URLs are compared and sorted by their bytes, whatever the database's locale.
+Key: Final = Text(collation="C")
+
+#: The `until_position` of what still holds: greater than every position.
+OPEN: Final = 2**63 - 1
+
+_NAMES = {
+    "pk": "%(table_name)s_pkey",
+    "uq": "%(table_name)s_%(column_0_N_name)s_key",
+    "ck": "%(table_name)s_%(constraint_name)s_check",
+    "ix": "%(table_name)s_%(column_0_N_name)s_idx",
+}
+
+# --- the log's side ---------------------------------------------------------------
+
+log_metadata = MetaData(schema=SCHEMA, naming_convention=_NAMES)
+
+#: The log. Rows come at the end, in turn, and never change: the database itself
+#: refuses everything else (see the triggers in the first migration).
+event = Table(
+    "event",
+    log_metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("event_id", Uuid, nullable=False, unique=True),
+    Column("type", Text, nullable=False),
+    Column("schema_version", Integer, nullable=False),
+    Column("recorded_at", DateTime(timezone=True), nullable=False, unique=True),
+    Column("actor", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("payload_sha256", LargeBinary, nullable=False),
+    Column("leaf", LargeBinary, nullable=False),
+    CheckConstraint("position > 0", name="position"),
+    CheckConstraint("octet_length(payload_sha256) = 32", name="payload_sha256"),
+    CheckConstraint("octet_length(leaf) < 1024", name="leaf"),
+    info={"service_may": "SELECT, INSERT"},
+)
+
+#: The register: what `append` checks against. Written by it alone, derived from the log alone.
+register_revision = Table(
+    "register_revision",
+    log_metadata,
+    Column("url", Key, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("position", BigInteger, nullable=False, unique=True),
+    info={"service_may": "SELECT, INSERT"},
+)
+register_retraction = Table(
+    "register_retraction",
+    log_metadata,
+    Column("url", Key, primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("position", BigInteger, nullable=False, unique=True),
+    info={"service_may": "SELECT, INSERT"},
+)
+register_claim = Table(
+    "register_claim",
+    log_metadata,
+    Column("claim", Key, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    info={"service_may": "SELECT, INSERT"},
+)
+register_speaker = Table(
+    "register_speaker",
+    log_metadata,
+    Column("speaker", Key, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    info={"service_may": "SELECT, INSERT"},
+)
+
+#: What the database must refuse to change or to thin out.
+GUARDED: Final = (event, register_revision, register_retraction, register_claim, register_speaker)
+
+#: The texts of articles, by their hash, beside the log so that they can be erased.
+article_text = Table(
+    "article_text",
+    log_metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("content", Text, nullable=False),
+    CheckConstraint("octet_length(sha256) = 32", name="sha256"),
+    info={"service_may": "SELECT, INSERT, DELETE"},
+)
+
+#: The generations of read tables. `position` is the projector's cursor: the row is its ownership.
+generation = Table(
+    "generation",
+    log_metadata,
+    Column("generation", Integer, Identity(always=True), primary_key=True),
+    Column("schema_name", Text, nullable=False, unique=True),
+    Column("shape", Text, nullable=False),  # a fingerprint of the read tables below
+    Column("policies", ARRAY(Text), nullable=False),
+    Column("position", BigInteger, nullable=False),
+    Column("live", Boolean, nullable=False),
+    Column("stopped_at", BigInteger),  # the event that cannot be projected
+    Column("because", Text),
+    CheckConstraint("(stopped_at IS NULL) = (because IS NULL)", name="stopped"),
+    Index(None, "live", unique=True, postgresql_where=text("live")),
+    info={"service_may": "SELECT, INSERT, UPDATE, DELETE"},
+)
+
+# --- the read side ----------------------------------------------------------------
+
+read_metadata = MetaData(naming_convention=_NAMES)
+
+outlet = Table(
+    "outlet",
+    read_metadata,
+    Column("outlet", Key, primary_key=True),
+    Column("first_position", BigInteger, nullable=False),
+)
+
+speaker = Table(
+    "speaker",
+    read_metadata,
+    Column("speaker", Key, primary_key=True),
+    Column("first_position", BigInteger, nullable=False),
+)
+
+topic = Table(
+    "topic",
+    read_metadata,
+    Column("topic", Key, primary_key=True),
+    Column("first_position", BigInteger, nullable=False),
+)
+
+#: The text-search dictionaries that wordings and statements were written for.
+dictionary = Table(
+    "dictionary",
+    read_metadata,
+    Column("dictionary", REGCONFIG, primary_key=True),
+)
+
+#: One row a revision.
+article = Table(
+    "article",
+    read_metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("url", Key, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("outlet", Key, nullable=False),
+    Column("outlet_name", Text, nullable=False),
+    Column("headline", Text),
+    Column("published_at", Text, nullable=False),
+    Column("published_end", DateTime(timezone=True), nullable=False),
+    Column("language", Text),
+    Column("revised_at", Text),
+    Column("change", Text),
+    Column("read_by_kind", Text),
+    Column("read_by_id", Text),
+    Column("read_by_version", Text),
+    Column("text_sha256", Text),
+    Column("quotes_verified", Boolean, nullable=False),
+    Column("until_position", BigInteger, nullable=False),
+    UniqueConstraint("url", "revision"),
+    Index(None, "outlet", "published_end", "first_position"),
+)
+
+retraction = Table(
+    "retraction",
+    read_metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("url", Key, nullable=False),
+    Column("revision", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    UniqueConstraint("url", "revision"),
+)
+
+claim = Table(
+    "claim",
+    read_metadata,
+    Column("claim", Key, primary_key=True),
+    Column("first_position", BigInteger, nullable=False),
+    Column("topic", Key),
+    Column("topic_position", BigInteger),  # where the topic was first given
+    Index(None, "topic", "claim"),
+)
+
+#: How a claim is put into words: the first row is its proposition, later ones differ from it.
+wording = Table(
+    "wording",
+    read_metadata,
+    Column("claim", Key, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("proposition", Text, nullable=False),
+    Column("language", Text),
+    Column("dictionary", REGCONFIG, nullable=False),
+)
+Index(
+    "wording_words_idx",
+    func.to_tsvector(wording.c.dictionary, wording.c.proposition),
+    postgresql_using="gin",
+)
+
+statement = Table(
+    "statement",
+    read_metadata,
+    Column("claim", Key, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("ordinal", SmallInteger, primary_key=True, autoincrement=False),
+    Column("speaker", Key, nullable=False),
+    Column("speaker_name", Text, nullable=False),
+    Column("role", Text),
+    Column("organisation", Text),
+    Column("bloc", Text),
+    Column("own_voice", Boolean, nullable=False),
+    Column("outlet", Key, nullable=False),
+    Column("stance", Text, nullable=False),
+    Column("certainty", Text),
+    Column("form", Text),
+    Column("said_at", Text),
+    Column("effective_at", DateTime(timezone=True), nullable=False),
+    Column("published_end", DateTime(timezone=True), nullable=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("quote", Text, nullable=False),
+    Column("start", Integer),
+    Column("quote_verified", Boolean, nullable=False),
+    Column("dictionary", REGCONFIG, nullable=False),
+    Column("until_position", BigInteger, nullable=False),
+    Index(None, "position", "ordinal"),
+    Index(None, "claim", "speaker"),
+    Index(None, "speaker", "position", "ordinal"),
+    Index(None, "outlet", "claim"),
+)
+Index(
+    "statement_words_idx",
+    func.to_tsvector(statement.c.dictionary, statement.c.quote),
+    postgresql_using="gin",
+)
+
+#: Which statement of a speaker on a claim counts, from `since_position` on.
+standing = Table(
+    "standing",
+    read_metadata,
+    Column("claim", Key, primary_key=True),
+    Column("speaker", Key, primary_key=True),
+    Column("since_position", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False),
+    Column("ordinal", SmallInteger, nullable=False),
+    Column("stance", Text, nullable=False),
+    Column("bloc", Text),
+    Column("effective_at", DateTime(timezone=True), nullable=False),
+    Column("published_end", DateTime(timezone=True), nullable=False),
+    Column("first_position", BigInteger, nullable=False),
+    Column("until_position", BigInteger, nullable=False),
+    Index(None, "claim", "until_position"),
+    Index(None, "speaker", "effective_at", "published_end", "first_position", "ordinal"),
+)
+
+#: How many speakers stand where, from `position` on; the same under every policy.
+tally = Table(
+    "tally",
+    read_metadata,
+    Column("claim", Key, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("asserting", Integer, nullable=False),
+    Column("denying", Integer, nullable=False),
+    Column("withholding", Integer, nullable=False),
+    Column("until_position", BigInteger, nullable=False),
+)
+
+#: The verdict on a claim under a policy, from `position` on, and the one before.
+transition = Table(
+    "transition",
+    read_metadata,
+    Column("policy", Key, primary_key=True),
+    Column("claim", Key, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("from_state", Text),
+    Column("from_reason", Text),
+    Column("to_state", Text, nullable=False),
+    Column("to_reason", Text, nullable=False),
+    Column("effective_at", DateTime(timezone=True)),
+    Column("retroactive", Boolean, nullable=False),
+    Column("until_position", BigInteger, nullable=False),
+    Index(
+        "transition_newest_idx",
+        "policy",
+        text("position DESC"),
+        "claim",
+        postgresql_include=["until_position", "to_state"],
+    ),
+    Index(
+        "transition_state_newest_idx",
+        "policy",
+        "to_state",
+        text("position DESC"),
+        "claim",
+        postgresql_include=["until_position"],
+    ),
+)
