@@ -1,0 +1,114 @@
+"""What a request carries: its snapshot, its writes, and what it waits for."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import Connection
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from service import log
+from service.api.loading import Reader, Selection
+from service.domain.errors import NothingProjected, NotYetProjected
+from service.log import NewEvent, Outcome
+from service.projector import CHANNEL
+from service.queries.snapshot import snapshot
+
+Result = TypeVar("Result")
+
+#: How long a request waits for the position that it must see.
+WAIT_S: Final = 5.0
+_POLL_S: Final = 0.25
+
+
+class Projected:
+    """How far the log is projected, as far as this process has heard, for those who wait."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self.position = 0
+        self._moved = asyncio.Condition()
+        self._waiting = 0
+
+    async def listen(self) -> None:
+        """Follow the projector until cancelled. Its notices only hasten; the position is always read."""
+        while True:
+            try:
+                await self._listen()
+            except Exception:  # noqa: BLE001 - whatever ended the connection, another is made
+                await asyncio.sleep(_POLL_S)
+
+    async def _listen(self) -> None:
+        async with self._engine.connect() as conn:
+            conn = await conn.execution_options(isolation_level="AUTOCOMMIT")
+            await conn.exec_driver_sql(f"LISTEN {CHANNEL}")
+            raw: Any = (await conn.get_raw_connection()).driver_connection
+            while True:
+                position = (
+                    await conn.exec_driver_sql("SELECT position FROM onrecord.generation WHERE live")
+                ).scalar_one_or_none()
+                await self._move(position or 0)
+                async for _ in raw.notifies(timeout=_POLL_S if self._waiting else 1.0, stop_after=1):
+                    pass
+
+    async def _move(self, position: int) -> None:
+        if position != self.position:
+            async with self._moved:
+                self.position = position
+                self._moved.notify_all()
+
+    async def wait_for(self, position: int, wait_s_max: float) -> bool:
+        """Whether `position` is projected, waiting for it at most so long."""
+        if self.position >= position:
+            return True
+        self._waiting += 1
+        try:
+            async with asyncio.timeout(wait_s_max), self._moved:
+                await self._moved.wait_for(lambda: self.position >= position)
+        except TimeoutError:
+            return False
+        finally:
+            self._waiting -= 1
+        return True
+
+
+@dataclass(slots=True)
+class Context:
+    """One request."""
+
+    engine: AsyncEngine
+    projected: Projected
+    actor: str
+    min_position: int = 0  #: what the request must at least see.
+    selection: Selection | None = None  #: its operation, once it is known.
+    seen: dict[str, int] = field(default_factory=dict[str, int])  #: what it was answered from: position and head.
+
+    async def read(self, work: Callable[[Reader], Result]) -> Result:
+        """Do `work` in one snapshot: one READ ONLY, REPEATABLE READ transaction on one connection.
+
+        Raises NotYetProjected where the request must see more than is projected in time.
+        """
+        if self.min_position and not await self.projected.wait_for(self.min_position, WAIT_S):
+            raise NotYetProjected(wanted=self.min_position, projected=self.projected.position)
+        async with self.engine.connect() as conn:
+            conn = await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            return await conn.run_sync(self._in_snapshot, work)
+
+    def _in_snapshot(self, conn: Connection, work: Callable[[Reader], Result]) -> Result:
+        view = snapshot(conn)
+        if view is None:
+            raise NothingProjected
+        self.seen = {"position": view.position, "head": view.head}
+        return work(Reader(conn, view))
+
+    async def append(self, new: Sequence[NewEvent]) -> list[Outcome]:
+        """Append in a transaction of its own, and wake those who wait for the log."""
+        if not new:
+            return []
+        async with self.engine.connect() as conn:
+            async with conn.begin():
+                outcomes = await conn.run_sync(log.append, new)
+            async with conn.begin():
+                await conn.run_sync(log.announce)
+        return outcomes

@@ -1,0 +1,102 @@
+"""Cursors and the pages they lead to.
+
+A cursor says at which position its list was read, after which key the page ended,
+and of which list it is: so later pages go on in the same moment of the record,
+and a cursor of another list, or one that was damaged, is refused.
+"""
+
+import base64
+import binascii
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+import orjson
+
+from service.domain.canonical import canonical_json
+from service.domain.errors import BadCursor, BadPage
+from service.domain.events import sha256
+from service.queries.paging import Key, Order, Page
+
+PAGE_DEFAULT: Final = 25
+PAGE_MAX: Final = 100
+_VERSION: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Of which list a cursor is: its name, its parent, its arguments."""
+
+    fingerprint: str
+
+    @classmethod
+    def of(cls, name: str, parent: str, arguments: Mapping[str, Any]) -> "Scope":
+        """The scope of the list `name` below `parent`, filtered and ordered by `arguments`."""
+        given = {key: value for key, value in arguments.items() if value is not None}
+        return cls(sha256(canonical_json([name, parent, _plain(given)])).hex()[:16])
+
+    def cursor(self, position: int, key: Key) -> str:
+        """The cursor of the row with this key, in the list as of `position`."""
+        body = orjson.dumps([_VERSION, position, self.fingerprint, list(key)])
+        return base64.urlsafe_b64encode(body + sha256(body)[:6]).decode().rstrip("=")
+
+    def read(self, cursor: str, order: Order) -> tuple[int, Key]:
+        """The position and key of a cursor of this list. Raises BadCursor."""
+        try:
+            raw = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise BadCursor("is damaged") from None
+        body, check = raw[:-6], raw[-6:]
+        if sha256(body)[:6] != check:
+            raise BadCursor("is damaged")
+        version, position, fingerprint, key = orjson.loads(body)
+        if version != _VERSION:
+            raise BadCursor("is of another version of this service")
+        if fingerprint != self.fingerprint:
+            raise BadCursor("belongs to another list or to other arguments")
+        if len(key) != len(order):
+            raise BadCursor("is damaged")
+        return position, tuple(key)
+
+
+def _plain(value: Any) -> Any:
+    """Arguments as canonical JSON takes them."""
+    match value:
+        case dict():
+            return {str(key): _plain(each) for key, each in cast("dict[Any, Any]", value).items() if each is not None}
+        case list() | tuple():
+            return [_plain(each) for each in cast("Iterable[Any]", value)]
+        case bool() | int() | None:
+            return value
+        case _:
+            return str(value)
+
+
+def page(
+    *,
+    scope: Scope,
+    order: Order,
+    position: int,
+    first: int | None,
+    after: str | None,
+    last: int | None,
+    before: str | None,
+) -> tuple[int, Page]:
+    """The position to read at and the page that the arguments ask for. Raises BadPage or BadCursor."""
+    if first is not None and last is not None:
+        raise BadPage("give first or last, not both")
+    backward = last is not None or (before is not None and first is None and after is None)
+    limit = first if first is not None else last if last is not None else PAGE_DEFAULT
+    if not 0 <= limit <= PAGE_MAX:
+        name = "first" if first is not None else "last"
+        raise BadPage(f"{name} is {limit}; a page holds 0 to {PAGE_MAX}, so ask for less and go on with a cursor")
+    ends = [scope.read(cursor, order) if cursor is not None else None for cursor in (after, before)]
+    positions = {end[0] for end in ends if end is not None}
+    if len(positions) > 1:
+        raise BadCursor("after is of another position than the cursor before")
+    for each in positions:
+        if each > position:
+            raise BadCursor(f"is of position {each}, which this service has not reached")
+        position = each
+    keys = [None if end is None else end[1] for end in ends]
+    return position, Page(limit, keys[0], keys[1], backward)

@@ -1,0 +1,224 @@
+"""Loads all that a selection asks for, level by level, before it is resolved.
+
+A field that needs the database names a loader in its metadata; the loader gets
+every parent of its level at once. So the number of statements depends on the
+document alone, never on how many rows a page has; nothing is fetched that is not
+selected; and every resolver is a plain look-up of what was loaded.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol, cast
+
+from graphql import (
+    FieldNode,
+    FragmentDefinitionNode,
+    FragmentSpreadNode,
+    GraphQLField,
+    GraphQLIncludeDirective,
+    GraphQLInterfaceType,
+    GraphQLObjectType,
+    GraphQLSchema,
+    GraphQLSkipDirective,
+    GraphQLUnionType,
+    InlineFragmentNode,
+    SelectionSetNode,
+    get_argument_values,
+    get_directive_values,
+    get_named_type,
+)
+from sqlalchemy import Connection
+from strawberry.types import Info
+
+from service.domain.errors import OnrecordError
+from service.queries.snapshot import Snapshot
+
+#: Where a field's metadata names its loader.
+LOAD: Final = "load"
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """What loaders read with: a connection in a snapshot, and the moment they answer for."""
+
+    conn: Connection
+    view: Snapshot
+
+    @property
+    def position(self) -> int:
+        """The position as of which is read."""
+        return self.view.position
+
+    def at(self, position: int) -> "Reader":
+        """The same snapshot, read as of another position."""
+        return self if position == self.position else Reader(self.conn, replace(self.view, position=position))
+
+
+Arguments = Mapping[str, Any]
+#: Takes a reader, the parents and the field's arguments; gives a value (or Failure) for each parent.
+Loader = Callable[[Reader, Sequence[Any], Arguments], Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """What a field answers instead of a value."""
+
+    error: OnrecordError
+
+
+class Holder(Protocol):
+    """An object that keeps what was loaded for its fields, by the field's first node in the document."""
+
+    loaded: dict[int, Any]
+
+
+def taken(holder: Holder, info: Info[Any, Any]) -> Any:
+    """What was loaded for the field that is being resolved."""
+    # The same node that `Selection` keyed it by: both collect fields in the order of the document.
+    value = holder.loaded[id(cast(Any, info)._raw_info.field_nodes[0])]
+    if isinstance(value, Failure):
+        raise value.error
+    return value
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """An operation being loaded: its schema, fragments and variables."""
+
+    schema: GraphQLSchema
+    fragments: Mapping[str, FragmentDefinitionNode]
+    variables: Any  #: as graphql-core coerced them.
+
+    def load(
+        self,
+        reader: Reader,
+        of: GraphQLObjectType,
+        parents: Sequence[Any],
+        selections: Iterable[SelectionSetNode],
+    ) -> None:
+        """Load what `selections` ask of `parents`, all of the type `of`, and of everything below."""
+        for nodes in self.collect(of, selections).values():
+            definition = of.fields.get(nodes[0].name.value)
+            if definition is None:  # __typename and the like
+                continue
+            below = [node.selection_set for node in nodes if node.selection_set is not None]
+            strawberry_field = definition.extensions.get("strawberry-definition")
+            loader = cast("Loader | None", strawberry_field and strawberry_field.metadata.get(LOAD))
+            if loader is not None:
+                values = self._load_field(loader, reader, definition, parents, nodes[0])
+            elif below and nodes[0].name.value == "edges":
+                self._load_edges(reader, definition, parents, below)
+                continue
+            elif below:
+                values = [getattr(parent, strawberry_field.python_name) for parent in parents]
+            else:
+                continue
+            if below:
+                self.descend(reader, definition, values, below)
+
+    def descend(
+        self, reader: Reader, definition: GraphQLField, values: Sequence[Any], below: list[SelectionSetNode]
+    ) -> None:
+        """Load what is selected below a field that has these values."""
+        named = cast(Any, get_named_type(cast(Any, definition).type))
+        groups: dict[tuple[str, int], list[Any]] = {}
+        for value in _flat(values):
+            if isinstance(named, GraphQLObjectType):
+                name = named.name
+            elif isinstance(named, GraphQLInterfaceType | GraphQLUnionType):
+                name = cast(Any, type(value)).__strawberry_definition__.name
+            else:
+                return
+            # What was read as of another position goes on as of that.
+            groups.setdefault((name, getattr(value, "read_at", reader.position)), []).append(value)
+        for (name, position), members in groups.items():
+            of = cast("GraphQLObjectType", self.schema.type_map[name])
+            self.load(reader.at(position), of, members, below)
+
+    def _load_edges(
+        self,
+        reader: Reader,
+        definition: GraphQLField,
+        parents: Sequence[Any],
+        below: list[SelectionSetNode],
+    ) -> None:
+        """Edges are made only when they are resolved; what they lead to are the page's own nodes."""
+        edge = cast("GraphQLObjectType", get_named_type(cast(Any, definition).type))
+        for nodes in self.collect(edge, below).values():
+            if nodes[0].name.value == "node":
+                selected = [node.selection_set for node in nodes if node.selection_set is not None]
+                self.descend(reader, edge.fields["node"], [parent.nodes for parent in parents], selected)
+
+    def _load_field(
+        self,
+        loader: Loader,
+        reader: Reader,
+        definition: GraphQLField,
+        parents: Sequence[Any],
+        node: FieldNode,
+    ) -> Sequence[Any]:
+        arguments = get_argument_values(definition, node, self.variables)
+        try:
+            values = loader(reader, parents, arguments)
+        except OnrecordError as error:
+            values = [Failure(error)] * len(parents)
+        for parent, value in zip(parents, values, strict=True):
+            parent.loaded[id(node)] = value
+        return values
+
+    def collect(self, of: GraphQLObjectType, selections: Iterable[SelectionSetNode]) -> dict[str, list[FieldNode]]:
+        """The fields selected of a type, by response key, each with its nodes in document order."""
+        fields: dict[str, list[FieldNode]] = {}
+        visited: set[str] = set()
+        for selection in selections:
+            self._collect(of, selection, fields, visited)
+        return fields
+
+    def _collect(
+        self,
+        of: GraphQLObjectType,
+        selection: SelectionSetNode,
+        fields: dict[str, list[FieldNode]],
+        visited: set[str],
+    ) -> None:
+        for node in selection.selections:
+            if not self._included(node):
+                continue
+            match node:
+                case FieldNode():
+                    key = node.alias.value if node.alias else node.name.value
+                    fields.setdefault(key, []).append(node)
+                case InlineFragmentNode():
+                    condition = node.type_condition
+                    if condition is None or self._applies(of, condition.name.value):
+                        self._collect(of, node.selection_set, fields, visited)
+                case FragmentSpreadNode():
+                    name = node.name.value
+                    if name not in visited:
+                        visited.add(name)
+                        fragment = self.fragments[name]
+                        if self._applies(of, fragment.type_condition.name.value):
+                            self._collect(of, fragment.selection_set, fields, visited)
+                case _:  # pragma: no cover - graphql-core has no other selections
+                    raise AssertionError(node)
+
+    def _included(self, node: Any) -> bool:
+        if not node.directives:
+            return True
+        skip = get_directive_values(GraphQLSkipDirective, node, self.variables)
+        include = get_directive_values(GraphQLIncludeDirective, node, self.variables)
+        return not (skip and skip["if"]) and not (include and not include["if"])
+
+    def _applies(self, of: GraphQLObjectType, condition: str) -> bool:
+        if condition == of.name:
+            return True
+        named = self.schema.type_map.get(condition)
+        return isinstance(named, GraphQLInterfaceType | GraphQLUnionType) and self.schema.is_sub_type(named, of)
+
+
+def _flat(values: Iterable[Any]) -> Iterable[Any]:
+    for value in values:
+        if isinstance(value, list):
+            yield from _flat(cast("list[Any]", value))
+        elif value is not None and not isinstance(value, Failure):
+            yield value

@@ -1,0 +1,754 @@
+"""The types of the API: what is promised to others, each field with its meaning.
+
+`from_domain` is the only place where a type meets the domain; a field that needs
+more of the database names a loader of `loaders`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import field as own
+from typing import Annotated, Any
+
+import orjson
+import strawberry
+
+from service import texts
+from service.api.fields import PAGING, Connection, arg, fresh, related
+from service.api.loaders import many, one
+from service.api.loading import Arguments, Reader
+from service.api.scalars import Instant, Json, Moment, Position
+from service.domain import policies
+from service.domain.article import Certainty, ChangeOf, Form, Stance
+from service.domain.article import Reader as ReaderKind
+from service.domain.events import Envelope, EventType, leaf, sha256
+from service.domain.policies import Reason, State
+from service.queries import articles as stored_articles
+from service.queries import claims as stored_claims
+from service.queries import log_entries
+from service.queries import statements as stored_statements
+from service.queries.claims import ClaimFilter
+from service.queries.statements import StatementFilter
+
+
+def policy_of(arguments: Arguments) -> policies.Policy:
+    """The policy that a field's arguments mean. Raises PolicyInvalid."""
+    return policies.policy(arguments.get("policy") or policies.DEFAULT)
+
+
+def filters_of(arguments: Arguments) -> dict[str, Any]:
+    """A field's arguments without those of a page, for a filter that has the same names."""
+    return {name: value for name, value in arguments.items() if name not in PAGING}
+
+
+# --- loaders that more than one field uses, or that do more than look up -------------
+
+
+def _believed(reader: Reader, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
+    found = stored_claims.beliefs(reader.conn, reader.view, [claim.slug for claim in parents], policy_of(arguments))
+    return [Belief.from_domain(found[claim.slug]) for claim in parents]
+
+
+def _total_count(reader: Reader, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    return [sum(_counts(reader, connection).values()) for connection in parents]
+
+
+def _by_state(reader: Reader, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    counted = [_counts(reader, connection) for connection in parents]
+    return [StateCounts(**{state.value: count for state, count in counts.items()}) for counts in counted]
+
+
+def _counts(reader: Reader, connection: "ClaimConnection") -> dict[policies.State, int]:
+    if connection.counted is None:
+        wanted, policy = connection.where
+        connection.counted = stored_claims.count_by_state(reader.conn, reader.view, wanted, policy)
+    return connection.counted
+
+
+def _claims_of_article(article: "Article", **page: Any) -> "ClaimConnection":
+    return ClaimConnection.of_all(ClaimFilter(article=article.position), page)
+
+
+def _claims_of_topic(topic: "Topic", **page: Any) -> "ClaimConnection":
+    return ClaimConnection.of_all(ClaimFilter(topic=topic.slug), page)
+
+
+def _stands(reader: Reader, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    places = [(said.claim_slug, said.position, said.ordinal) for said in parents]
+    stand = stored_statements.which_stand(reader.conn, reader.position, places)
+    return [place in stand for place in places]
+
+
+_claim_of = one(
+    lambda parent: parent.claim_slug,
+    lambda reader, slugs, _: stored_claims.claims_by_slug(reader.conn, reader.position, list(slugs)),
+    lambda claim: Claim.from_domain(claim),
+)
+_speaker_of = one(
+    lambda parent: parent.speaker_slug,
+    lambda reader, slugs, _: stored_articles.speakers_by_slug(reader.conn, reader.position, slugs),
+    lambda speaker: Speaker.from_domain(speaker),
+)
+_statement_at = one(
+    lambda parent: parent.place,
+    lambda reader, places, _: stored_statements.by_place(reader.conn, reader.position, list(places)),
+    lambda said: Statement.from_domain(said),
+)
+_article_at = one(
+    lambda parent: parent.position,
+    lambda reader, at, _: stored_articles.articles_by_position(reader.conn, reader.position, at),
+    lambda article: Article.from_domain(article),
+)
+_event_at = one(
+    lambda parent: parent.position,
+    lambda reader, at, _: log_entries.events_by_position(reader.conn, reader.position, at),
+    lambda envelope: Event.from_domain(envelope),
+)
+_outlet_of = one(
+    lambda article: article.outlet_slug,
+    lambda reader, slugs, _: stored_articles.outlets_by_slug(reader.conn, reader.position, slugs),
+    lambda outlet: Outlet.from_domain(outlet),
+)
+_retraction = one(
+    lambda article: (article.url, article.revision),
+    lambda reader, keys, _: stored_articles.retractions(reader.conn, reader.position, {url for url, _ in keys}),
+    lambda retraction: Retraction.from_domain(retraction),
+)
+_text = one(
+    lambda article: None if article.text_sha256 is None else bytes.fromhex(article.text_sha256),
+    lambda reader, hashes, _: texts.texts_by_hash(reader.conn, hashes),
+    str,
+)
+_article_of_event = one(
+    lambda event: event.position,
+    lambda reader, at, _: stored_articles.articles_by_event(reader.conn, reader.position, at),
+    lambda article: Article.from_domain(article),
+)
+
+PolicyArgument = Annotated[
+    strawberry.ID | None,
+    arg("the policy to believe under, such as unanimous@1:min_speakers=2; the one in force by default"),
+]
+
+
+@strawberry.interface(description="Something with an id that holds across the whole API.")
+class Node:
+    id: strawberry.ID = strawberry.field(description="names it to `node`; opaque")
+
+
+@strawberry.type(description="One thing wrong with what was sent.")
+class Problem:
+    path: str = strawberry.field(description="the field, as it was sent; empty for the whole")
+    message: str = strawberry.field(description="what is wrong, and what to do")
+
+
+# --- claims -----------------------------------------------------------------------
+
+
+@strawberry.type(description="A proposition that may be so, the same one for all outlets.")
+class Claim(Node):
+    slug: str = strawberry.field(description="what names the claim across time")
+    proposition: str = strawberry.field(description="what is claimed, in the words it was first put into")
+    first_position: Position = strawberry.field(description="where the log first named it")
+    topic_slug: strawberry.Private[str | None]
+    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, claim: stored_claims.Claim) -> "Claim":
+        return cls(
+            id=strawberry.ID(f"Claim:{claim.claim}"),
+            slug=claim.claim,
+            proposition=claim.proposition,
+            first_position=Position(claim.first_position),
+            topic_slug=claim.topic,
+        )
+
+    @strawberry.field(description="what it is about; null where no article says")
+    def topic(self) -> "Topic | None":
+        return None if self.topic_slug is None else Topic(slug=self.topic_slug)
+
+    @related(
+        many(
+            "wordings",
+            stored_claims.WORDINGS.order,
+            lambda claim: claim.slug,
+            lambda reader, slugs, _, page: stored_claims.wordings(reader.conn, reader.position, slugs, page),
+            lambda wording: Wording.from_domain(wording),
+        ),
+        paged=True,
+        description="how articles put it into words: the proposition first, then each that differs",
+    )
+    def wordings(self) -> "Connection[Wording]": ...
+
+    @related(_believed, description="what a policy makes of it")
+    def belief(self, policy: PolicyArgument = None) -> "Belief": ...
+
+    @related(
+        many(
+            "history",
+            stored_claims.HISTORY.order,
+            lambda claim: claim.slug,
+            lambda reader, slugs, arguments, page: stored_claims.histories(
+                reader.conn, reader.view, slugs, policy_of(arguments), page
+            ),
+            lambda transition: Transition.from_domain(transition),
+        ),
+        paged=True,
+        description="how its state came about, oldest first",
+    )
+    def history(self, policy: PolicyArgument = None) -> "Connection[Transition]": ...
+
+    @related(
+        many(
+            "statements",
+            stored_statements.STATEMENTS.order,
+            lambda claim: claim.slug,
+            lambda reader, slugs, arguments, page: stored_statements.of_claims(
+                reader.conn, reader.position, slugs, StatementFilter(**filters_of(arguments)), page
+            ),
+            lambda said: Statement.from_domain(said),
+        ),
+        paged=True,
+        description="what was said on it, newest in the log first",
+    )
+    def statements(
+        self,
+        stance: Annotated[Stance | None, arg("only with this stance")] = None,
+        speaker: Annotated[str | None, arg("only of the speaker with this slug")] = None,
+        standing: Annotated[bool | None, arg("only those that stand, or that do not")] = None,
+        live: Annotated[bool | None, arg("only those that are live, or that are not")] = None,
+    ) -> "Connection[Statement]": ...
+
+    @related(
+        many(
+            "speakers",
+            stored_statements.CLAIM_SPEAKERS.order,
+            lambda claim: claim.slug,
+            lambda reader, slugs, arguments, page: stored_statements.speakers_of_claims(
+                reader.conn, reader.position, slugs, arguments.get("stance"), page
+            ),
+            lambda speaker: ClaimSpeaker.from_domain(speaker),
+        ),
+        paged=True,
+        description="who stands on it, who moved last first",
+    )
+    def speakers(
+        self, stance: Annotated[Stance | None, arg("only those who stand at this stance")] = None
+    ) -> "Connection[ClaimSpeaker]": ...
+
+
+@strawberry.type(description="How an article puts a claim into words.")
+class Wording:
+    proposition: str = strawberry.field(description="the words")
+    language: str | None = strawberry.field(description="their language, as a BCP 47 tag; null where not known")
+    position: Position = strawberry.field(description="the event that holds them")
+    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, wording: stored_claims.Wording) -> "Wording":
+        return cls(proposition=wording.proposition, language=wording.language, position=Position(wording.position))
+
+    @related(_article_at, description="the article that words it so")
+    def article(self) -> "Article": ...
+
+
+@strawberry.type(description="What a policy makes of a claim. Never a truth: it tells what is said, and by whom.")
+class Belief:
+    state: State = strawberry.field(description="asserted, denied or unverified")
+    reason: Reason = strawberry.field(description="why")
+    policy: strawberry.ID = strawberry.field(description="the policy, in its canonical spelling")
+    asserting: int = strawberry.field(description="how many speakers stand at asserts")
+    denying: int = strawberry.field(description="how many speakers stand at denies")
+    withholding: int = strawberry.field(description="how many speakers stand at withholds")
+    contested: bool = strawberry.field(description="whether some assert it and some deny it")
+    single_speaker: bool = strawberry.field(description="whether exactly one speaker takes a side")
+    since: "Transition" = strawberry.field(description="the transition that set the present state and reason")
+    claim_slug: strawberry.Private[str]
+    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, belief: stored_claims.Belief) -> "Belief":
+        return cls(
+            state=belief.state,
+            reason=belief.reason,
+            policy=strawberry.ID(belief.policy),
+            asserting=belief.asserting,
+            denying=belief.denying,
+            withholding=belief.withholding,
+            contested=belief.asserting > 0 and belief.denying > 0,
+            single_speaker=belief.asserting + belief.denying == 1,
+            since=Transition.from_domain(belief.since),
+            claim_slug=belief.claim,
+        )
+
+    @related(
+        many(
+            "because",
+            stored_statements.STATEMENTS.order,
+            lambda belief: (belief.claim_slug, belief.reason),
+            lambda reader, keys, _, page: stored_statements.grounds_of(reader.conn, reader.position, keys, page),
+            lambda said: Statement.from_domain(said),
+        ),
+        paged=True,
+        description="the standing statements on which the reason rests",
+    )
+    def because(self) -> "Connection[Statement]": ...
+
+
+@strawberry.type(description="One event changing the state or reason of one claim under one policy.")
+class Transition:
+    cursor: str = strawberry.field(description="position and claim: its place in the stream of transitions")
+    policy: strawberry.ID = strawberry.field(description="the policy")
+    position: Position = strawberry.field(description="where it was recorded")
+    recorded_at: Instant = strawberry.field(description="when it was recorded")
+    effective_at: Instant | None = strawberry.field(
+        description="when it was said: the earliest of the statements that began or ceased to stand"
+    )
+    retroactive: bool = strawberry.field(
+        description="whether it tells of a time before the latest that was known of when it was recorded"
+    )
+    from_: State | None = strawberry.field(name="from", description="the state before; null where the claim begins")
+    to: State = strawberry.field(description="the state after")
+    reason: Reason = strawberry.field(description="why, after")
+    claim_slug: strawberry.Private[str]
+    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, transition: stored_claims.Transition) -> "Transition":
+        return cls(
+            cursor=f"{transition.position}:{transition.claim}",
+            policy=strawberry.ID(transition.policy),
+            position=Position(transition.position),
+            recorded_at=Instant(transition.recorded_at),
+            effective_at=None if transition.effective_at is None else Instant(transition.effective_at),
+            retroactive=transition.retroactive,
+            from_=transition.from_state,
+            to=transition.to_state,
+            reason=transition.reason,
+            claim_slug=transition.claim,
+        )
+
+    @related(_claim_of, description="the claim")
+    def claim(self) -> "Claim": ...
+
+    @related(_event_at, description="the event that made it")
+    def event(self) -> "Event": ...
+
+
+@strawberry.type(description="A speaker with what they stand at on one claim.")
+class ClaimSpeaker:
+    speaker_slug: strawberry.Private[str]
+    place: strawberry.Private[tuple[str, int, int]]
+    since_position: Position = strawberry.field(description="from which position on the statement stands")
+    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, speaker: stored_statements.ClaimSpeaker) -> "ClaimSpeaker":
+        return cls(
+            speaker_slug=speaker.speaker,
+            place=speaker.statement,
+            since_position=Position(speaker.since_position),
+        )
+
+    @related(_speaker_of, description="the speaker")
+    def speaker(self) -> "Speaker": ...
+
+    @related(_statement_at, description="the statement that stands")
+    def statement(self) -> "Statement": ...
+
+
+@strawberry.type(description="How many claims have each state.")
+class StateCounts:
+    asserted: int = strawberry.field(description="how many are asserted")
+    denied: int = strawberry.field(description="how many are denied")
+    unverified: int = strawberry.field(description="how many are unverified")
+
+
+@strawberry.type(description="A page of a list of claims.")
+class ClaimConnection(Connection[Claim]):
+    #: The filter and policy of the whole list.
+    where: strawberry.Private[tuple[ClaimFilter, policies.Policy]]
+    counted: strawberry.Private[dict[policies.State, int] | None] = None
+
+    @classmethod
+    def of_all(cls, wanted: ClaimFilter, page: Mapping[str, Any]) -> "ClaimConnection":
+        """A page of a list that no policy filters."""
+        return cls(where=(wanted, policies.policy(policies.DEFAULT)), **page)
+
+    @related(_total_count, description="how many claims the whole filter lets through")
+    def total_count(self) -> int: ...
+
+    @related(_by_state, description="how many of them have each state")
+    def by_state(self) -> StateCounts: ...
+
+
+# --- statements -------------------------------------------------------------------
+
+
+@strawberry.type(description="One speaker's stance on one claim, as one article reports it.")
+class Statement(Node):
+    stance: Stance = strawberry.field(description="what the speaker does with the claim")
+    certainty: Certainty | None = strawberry.field(description="how sure the speaker sounds")
+    form: Form | None = strawberry.field(description="how the article gives the words")
+    role: str | None = strawberry.field(description="the speaker's role, as this article gives it")
+    organisation: str | None = strawberry.field(description="the speaker's organisation, as this article gives it")
+    bloc: str | None = strawberry.field(description="the speaker's bloc, as this article gives it")
+    name: str = strawberry.field(description="the speaker's name, as printed")
+    quote: str = strawberry.field(description="the words the stance was read from, verbatim")
+    start: int | None = strawberry.field(description="where the quote begins in the text, in code points from 0")
+    quote_verified: bool = strawberry.field(description="whether the quote was found in the text when it was recorded")
+    said_at: Moment | None = strawberry.field(description="when it was said, as sent")
+    effective_at: Instant = strawberry.field(description="the latest moment at which it can have been said")
+    position: Position = strawberry.field(description="the event that holds it")
+    ordinal: int = strawberry.field(description="its place in that event's document, from 0")
+    live: bool = strawberry.field(description="whether its article has neither dropped nor retracted it")
+    claim_slug: strawberry.Private[str]
+    speaker_slug: strawberry.Private[str]
+    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, said: stored_statements.Statement) -> "Statement":
+        return cls(
+            id=strawberry.ID(f"Statement:{said.position}.{said.ordinal}"),
+            stance=said.stance,
+            certainty=said.certainty,
+            form=said.form,
+            role=said.role,
+            organisation=said.organisation,
+            bloc=said.bloc,
+            name=said.speaker_name,
+            quote=said.quote,
+            start=said.start,
+            quote_verified=said.quote_verified,
+            said_at=None if said.said_at is None else Moment(said.said_at),
+            effective_at=Instant(said.effective_at),
+            position=Position(said.position),
+            ordinal=said.ordinal,
+            live=said.live,
+            claim_slug=said.claim,
+            speaker_slug=said.speaker,
+        )
+
+    @related(_claim_of, description="the claim it is on")
+    def claim(self) -> "Claim": ...
+
+    @related(_speaker_of, description="whose stance it is")
+    def speaker(self) -> "Speaker": ...
+
+    @related(_article_at, description="the article revision that reports it")
+    def article(self) -> "Article": ...
+
+    @related(_stands, description="whether, of this speaker's live statements on the claim, it is the one that counts")
+    def standing(self) -> bool: ...
+
+
+@strawberry.type(description="Who read the statements out of an article.")
+class ReadBy:
+    kind: ReaderKind = strawberry.field(description="a person or a model")
+    id: str = strawberry.field(description="which one")
+    version: str | None = strawberry.field(description="of a model: which version")
+
+
+@strawberry.type(description="An article withdrawn: its statements count no more from this position on.")
+class Retraction:
+    position: Position = strawberry.field(description="where it was retracted")
+    recorded_at: Instant = strawberry.field(description="when that was recorded")
+    reason: str = strawberry.field(description="why")
+
+    @classmethod
+    def from_domain(cls, retraction: stored_articles.Retraction) -> "Retraction":
+        return cls(
+            position=Position(retraction.position),
+            recorded_at=Instant(retraction.recorded_at),
+            reason=retraction.reason,
+        )
+
+
+@strawberry.type(description="What an outlet published, identified by its URL: one revision of it.")
+class Article(Node):
+    url: str = strawberry.field(description="what identifies it")
+    headline: str | None = strawberry.field(description="its headline")
+    published_at: Moment = strawberry.field(description="when it was published, as sent")
+    language: str | None = strawberry.field(description="its language, as a BCP 47 tag")
+    revision: int = strawberry.field(description="which version of the article this is, from 1")
+    revised_at: Moment | None = strawberry.field(description="when the outlet published this revision")
+    change: ChangeOf | None = strawberry.field(description="what this revision mends")
+    read_by: ReadBy | None = strawberry.field(description="who read the statements out of it")
+    text_sha256: str | None = strawberry.field(
+        name="textSha256", description="SHA-256 of the text, in hexadecimal digits; null where no text is known"
+    )
+    quotes_verified: bool = strawberry.field(
+        description="whether every quote was found in the text when it was recorded"
+    )
+    position: Position = strawberry.field(description="where this revision was recorded")
+    first_position: Position = strawberry.field(description="where the article was first recorded")
+    live: bool = strawberry.field(description="whether its statements count: neither revised nor retracted")
+    outlet_slug: strawberry.Private[str]
+    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, article: stored_articles.Article) -> "Article":
+        read_by = None
+        if article.read_by_kind is not None and article.read_by_id is not None:
+            read_by = ReadBy(kind=article.read_by_kind, id=article.read_by_id, version=article.read_by_version)
+        return cls(
+            id=strawberry.ID(f"Article:{article.position}"),
+            url=article.url,
+            headline=article.headline,
+            published_at=Moment(article.published_at),
+            language=article.language,
+            revision=article.revision,
+            revised_at=None if article.revised_at is None else Moment(article.revised_at),
+            change=article.change,
+            read_by=read_by,
+            text_sha256=article.text_sha256,
+            quotes_verified=article.quotes_verified,
+            position=Position(article.position),
+            first_position=Position(article.first_position),
+            live=article.live,
+            outlet_slug=article.outlet,
+        )
+
+    @related(_outlet_of, description="who published it")
+    def outlet(self) -> "Outlet": ...
+
+    @related(
+        many(
+            "revisions",
+            stored_articles.REVISIONS.order,
+            lambda article: article.url,
+            lambda reader, urls, _, page: stored_articles.revisions(reader.conn, reader.position, urls, page),
+            lambda article: Article.from_domain(article),
+        ),
+        paged=True,
+        description="all its revisions, first to last",
+    )
+    def revisions(self) -> "Connection[Article]": ...
+
+    @related(_retraction, description="how this revision was retracted; null if it was not")
+    def retraction(self) -> Retraction | None: ...
+
+    @related(_text, description="the full text, where it is held; never cached, since it can be erased")
+    def text(self) -> str | None: ...
+
+    @related(
+        many(
+            "claims",
+            stored_claims.OF_ARTICLE.order,
+            lambda article: article.position,
+            lambda reader, at, _, page: stored_claims.claims_of_articles(reader.conn, reader.position, at, page),
+            lambda claim: Claim.from_domain(claim),
+            connection=_claims_of_article,
+        ),
+        paged=True,
+        description="the claims it speaks of, in its own order",
+    )
+    def claims(self) -> "ClaimConnection": ...
+
+    @related(
+        many(
+            "statements",
+            stored_statements.IN_DOCUMENT.order,
+            lambda article: article.position,
+            lambda reader, at, arguments, page: stored_statements.of_articles(
+                reader.conn, reader.position, at, StatementFilter(**filters_of(arguments)), page
+            ),
+            lambda said: Statement.from_domain(said),
+        ),
+        paged=True,
+        description="the statements it reports, in its own order",
+    )
+    def statements(
+        self,
+        stance: Annotated[Stance | None, arg("only with this stance")] = None,
+        claim: Annotated[str | None, arg("only on the claim with this slug")] = None,
+        speaker: Annotated[str | None, arg("only of the speaker with this slug")] = None,
+    ) -> "Connection[Statement]": ...
+
+    @related(_event_at, description="the event that recorded this revision")
+    def event(self) -> "Event": ...
+
+
+# --- outlets, speakers, topics ------------------------------------------------------
+
+
+@strawberry.type(description="Who publishes articles.")
+class Outlet(Node):
+    slug: str = strawberry.field(description="what names it")
+    name: str = strawberry.field(description="its name, as its latest article gives it")
+    first_position: Position = strawberry.field(description="where the log first named it")
+    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, outlet: stored_articles.Outlet) -> "Outlet":
+        return cls(
+            id=strawberry.ID(f"Outlet:{outlet.outlet}"),
+            slug=outlet.outlet,
+            name=outlet.name,
+            first_position=Position(outlet.first_position),
+        )
+
+    @related(
+        many(
+            "articles",
+            stored_articles.ARTICLES.order,
+            lambda outlet: outlet.slug,
+            lambda reader, slugs, _, page: stored_articles.articles_of_outlets(
+                reader.conn, reader.position, slugs, page
+            ),
+            lambda article: Article.from_domain(article),
+        ),
+        paged=True,
+        description="its articles, newest in the log first",
+    )
+    def articles(self) -> "Connection[Article]": ...
+
+
+@strawberry.type(description="Whose stance is reported: a person, a body, or an outlet in its own voice.")
+class Speaker(Node):
+    slug: str = strawberry.field(description="what names the speaker; `outlet:<slug>` is an outlet in its own voice")
+    name: str = strawberry.field(description="the name, as the latest statement gives it")
+    role: str | None = strawberry.field(description="the role, as the latest statement gives it")
+    organisation: str | None = strawberry.field(description="the organisation, as the latest statement gives it")
+    bloc: str | None = strawberry.field(description="the bloc, as the latest statement gives it")
+    own_voice: bool = strawberry.field(description="whether this is an outlet speaking for itself")
+    first_position: Position = strawberry.field(description="where the log first named the speaker")
+    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, speaker: stored_articles.Speaker) -> "Speaker":
+        return cls(
+            id=strawberry.ID(f"Speaker:{speaker.speaker}"),
+            slug=speaker.speaker,
+            name=speaker.name,
+            role=speaker.role,
+            organisation=speaker.organisation,
+            bloc=speaker.bloc,
+            own_voice=speaker.own_voice,
+            first_position=Position(speaker.first_position),
+        )
+
+    @related(
+        many(
+            "statements",
+            stored_statements.STATEMENTS.order,
+            lambda speaker: speaker.slug,
+            lambda reader, slugs, arguments, page: stored_statements.of_speakers(
+                reader.conn, reader.position, slugs, StatementFilter(**filters_of(arguments)), page
+            ),
+            lambda said: Statement.from_domain(said),
+        ),
+        paged=True,
+        description="what the speaker said, newest in the log first",
+    )
+    def statements(
+        self,
+        stance: Annotated[Stance | None, arg("only with this stance")] = None,
+        claim: Annotated[str | None, arg("only on the claim with this slug")] = None,
+        standing: Annotated[bool | None, arg("only those that stand, or that do not")] = None,
+        live: Annotated[bool | None, arg("only those that are live, or that are not")] = None,
+    ) -> "Connection[Statement]": ...
+
+
+@strawberry.type(description="What claims are about.")
+class Topic:
+    slug: str = strawberry.field(description="what names it")
+    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+
+    @related(
+        many(
+            "claims",
+            stored_claims.OF_TOPIC.order,
+            lambda topic: topic.slug,
+            lambda reader, slugs, _, page: stored_claims.claims_of_topics(reader.conn, reader.position, slugs, page),
+            lambda claim: Claim.from_domain(claim),
+            connection=_claims_of_topic,
+        ),
+        paged=True,
+        description="its claims, by slug",
+    )
+    def claims(self) -> "ClaimConnection": ...
+
+
+# --- the log ----------------------------------------------------------------------
+
+
+@strawberry.type(description="An entry of the log.")
+class Event(Node):
+    position: Position = strawberry.field(description="its place in the log")
+    type: EventType = strawberry.field(description="what happened")
+    schema_version: int = strawberry.field(description="the version of the payload's shape")
+    recorded_at: Instant = strawberry.field(description="when it was recorded; increases with the position")
+    actor: str = strawberry.field(description="who really sent it")
+    event_id: strawberry.ID = strawberry.field(description="what names it in every copy of the log")
+    envelope: strawberry.Private[Envelope]
+    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, envelope: Envelope) -> "Event":
+        return cls(
+            id=strawberry.ID(f"Event:{envelope.position}"),
+            position=Position(envelope.position),
+            type=EventType(envelope.type),
+            schema_version=envelope.schema_version,
+            recorded_at=Instant(envelope.recorded_at),
+            actor=envelope.actor,
+            event_id=strawberry.ID(str(envelope.event_id)),
+            envelope=envelope,
+        )
+
+    @strawberry.field(description="what it holds, as stored")
+    def payload(self) -> Json:
+        return Json(orjson.loads(self.envelope.payload))
+
+    @strawberry.field(
+        name="payloadSha256", description="SHA-256 of the payload's canonical bytes, in hexadecimal digits"
+    )
+    def payload_sha256(self) -> str:
+        return sha256(self.envelope.payload).hex()
+
+    @strawberry.field(
+        description="its leaf in the Merkle tree: the envelope in canonical JSON, the payload by its hash"
+    )
+    def leaf(self) -> str:
+        return leaf(
+            event_id=self.envelope.event_id,
+            type=self.envelope.type,
+            schema_version=self.envelope.schema_version,
+            recorded_at=self.envelope.recorded_at,
+            actor=self.envelope.actor,
+            payload_sha256=sha256(self.envelope.payload),
+        ).decode()
+
+    @related(_article_of_event, description="the article revision that it recorded or retracted")
+    def article(self) -> Article | None: ...
+
+
+@strawberry.type(description="The log, and how far it is projected.")
+class Log:
+    head: Position = strawberry.field(description="its last position")
+    head_recorded_at: Instant | None = strawberry.field(description="when that was recorded; null while it is empty")
+    projected: Position = strawberry.field(description="beliefs hold as of this position")
+    stopped_at: Position | None = strawberry.field(
+        description="the event that could not be projected; null as it should be"
+    )
+    because: str | None = strawberry.field(description="why projecting stopped")
+
+
+@strawberry.type(description="A named, versioned rule from standing statements to a state.")
+class Policy:
+    id: strawberry.ID = strawberry.field(description="its canonical spelling")
+    name: str = strawberry.field(description="its name")
+    version: int = strawberry.field(description="its version; the rule of a version never changes")
+    description: str = strawberry.field(description="its rule, in a sentence")
+    in_force: bool = strawberry.field(description="whether it is meant where none is named")
+    projected: bool = strawberry.field(description="whether lists can be filtered and ordered by it")
+
+    @classmethod
+    def from_domain(cls, policy: policies.Policy, *, projected: bool) -> "Policy":
+        return cls(
+            id=strawberry.ID(policy.id),
+            name=policy.name,
+            version=policy.version,
+            description=policy.rule.__doc__ or "",
+            in_force=policy.id == policies.DEFAULT,
+            projected=projected,
+        )

@@ -1,0 +1,244 @@
+"""Articles with their revisions, outlets, speakers, topics."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from sqlalchemy import Connection
+
+from service.domain.article import ChangeOf, Reader
+from service.queries.paging import By, Listing, Page, Slice
+
+
+@dataclass(frozen=True, slots=True)
+class Article:
+    """One revision of an article."""
+
+    position: int
+    url: str
+    revision: int
+    first_position: int
+    outlet: str
+    outlet_name: str
+    headline: str | None
+    published_at: str
+    language: str | None
+    revised_at: str | None
+    change: ChangeOf | None
+    read_by_kind: Reader | None
+    read_by_id: str | None
+    read_by_version: str | None
+    text_sha256: str | None
+    quotes_verified: bool
+    live: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Retraction:
+    """An article withdrawn, at one of its revisions."""
+
+    url: str
+    revision: int
+    position: int
+    reason: str
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """Who publishes, under the name that its latest article gives."""
+
+    outlet: str
+    first_position: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Whose stance is reported, as the live statement with the greatest key describes them."""
+
+    speaker: str
+    first_position: int
+    name: str
+    role: str | None
+    organisation: str | None
+    bloc: str | None
+    own_voice: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """What claims are about."""
+
+    topic: str
+    first_position: int
+
+
+# --- articles ---------------------------------------------------------------------
+
+_ARTICLE = (
+    "a.position, a.url, a.revision, a.first_position, a.outlet, a.outlet_name, a.headline, a.published_at, "
+    "a.language, a.revised_at, a.change, a.read_by_kind, a.read_by_id, a.read_by_version, a.text_sha256, "
+    "a.quotes_verified, a.until_position > %(position)s"
+)
+_KNOWN = "a.position <= %(position)s"
+_NEWEST_REVISION = (
+    "NOT EXISTS (SELECT FROM article n WHERE n.url = a.url AND n.revision > a.revision AND n.position <= %(position)s)"
+)
+
+
+def _article(*row: Any) -> Article:
+    change, kind = row[10], row[11]
+    return cast(Any, Article)(
+        *row[:10],
+        None if change is None else ChangeOf(change),
+        None if kind is None else Reader(kind),
+        *row[12:],
+    )
+
+
+ARTICLES = Listing(_ARTICLE, "article a", (By("a.position", descending=True),), _article)
+REVISIONS = Listing(_ARTICLE, "article a", (By("a.revision", "int"),), _article)
+
+
+def articles(
+    conn: Connection, position: int, page: Page, *, outlet: str | None = None, live: bool | None = None
+) -> Slice[Article]:
+    """The newest revision of each article, newest in the log first."""
+    conditions = [_KNOWN, _NEWEST_REVISION]
+    if outlet is not None:
+        conditions.append("a.outlet = %(outlet)s")
+    if live is not None:
+        conditions.append(f"a.until_position {'>' if live else '<='} %(position)s")
+    return ARTICLES.page(conn, page, conditions, {"position": position, "outlet": outlet})
+
+
+def articles_of_outlets(conn: Connection, position: int, outlets: Sequence[str], page: Page) -> list[Slice[Article]]:
+    """The newest revision of each article of each outlet, newest in the log first."""
+    return ARTICLES.pages(
+        conn,
+        page,
+        ["a.outlet = p.outlet", _KNOWN, _NEWEST_REVISION],
+        {"position": position},
+        parents={"outlet": ("text", outlets)},
+    )
+
+
+def articles_by_url(conn: Connection, position: int, urls: Collection[str]) -> dict[str, Article]:
+    """The newest revision of each of these articles, live or retracted."""
+    found = conn.exec_driver_sql(
+        f"SELECT {_ARTICLE} FROM article a WHERE a.url = ANY(%(urls)s) AND {_KNOWN} AND {_NEWEST_REVISION}",
+        {"urls": list(urls), "position": position},
+    )
+    return {row[1]: _article(*row) for row in found}
+
+
+def articles_by_position(conn: Connection, position: int, at: Collection[int]) -> dict[int, Article]:
+    """The article revisions recorded at these positions."""
+    found = conn.exec_driver_sql(
+        f"SELECT {_ARTICLE} FROM article a WHERE a.position = ANY(%(at)s) AND {_KNOWN}",
+        {"at": list(set(at)), "position": position},
+    )
+    return {row[0]: _article(*row) for row in found}
+
+
+def articles_by_event(conn: Connection, position: int, at: Collection[int]) -> dict[int, Article]:
+    """The article revisions that the events at these positions recorded or retracted, by the event's position."""
+    found = conn.exec_driver_sql(
+        f"SELECT p.event, {_ARTICLE} FROM unnest(%(at)s::bigint[]) AS p(event) "
+        "LEFT JOIN retraction r ON r.position = p.event "
+        "JOIN article a ON a.position = p.event OR (a.url = r.url AND a.revision = r.revision) "
+        f"WHERE {_KNOWN}",
+        {"at": list(set(at)), "position": position},
+    )
+    return {row[0]: _article(*row[1:]) for row in found}
+
+
+def revisions(conn: Connection, position: int, urls: Sequence[str], page: Page) -> list[Slice[Article]]:
+    """The revisions of each article, first to last."""
+    return REVISIONS.pages(
+        conn, page, ["a.url = p.url", _KNOWN], {"position": position}, parents={"url": ("text", urls)}
+    )
+
+
+def retractions(conn: Connection, position: int, urls: Collection[str]) -> dict[tuple[str, int], Retraction]:
+    """The retractions of these articles, by URL and revision."""
+    found = conn.exec_driver_sql(
+        "SELECT r.url, r.revision, r.position, r.reason, e.recorded_at FROM retraction r "
+        "JOIN onrecord.event e ON e.position = r.position "
+        "WHERE r.url = ANY(%(urls)s) AND r.position <= %(position)s",
+        {"urls": list(set(urls)), "position": position},
+    )
+    return {(row[0], row[1]): Retraction(*row) for row in found}
+
+
+# --- outlets, speakers, topics ------------------------------------------------------
+
+# Of an outlet's articles the last published names it; where none is live, the last of all.
+_OUTLET = (
+    "outlet o, LATERAL (SELECT a.outlet_name FROM article a WHERE a.outlet = o.outlet "
+    "AND a.position <= %(position)s ORDER BY a.until_position > %(position)s DESC, "
+    "a.published_end DESC, a.first_position DESC, a.revision DESC LIMIT 1) n"
+)
+_OUTLET_COLUMNS = "o.outlet, o.first_position, n.outlet_name"
+OUTLETS = Listing(_OUTLET_COLUMNS, _OUTLET, (By("o.first_position", descending=True), By("o.outlet", "text")), Outlet)
+
+# Role, organisation and bloc belong to a statement; a speaker shows those of the live
+# one with the greatest key. It stands on its claim, so it is found among the standing.
+# Where none is live, the last that was recorded still names the speaker.
+_SPEAKER_COLUMNS = "k.speaker, k.first_position, n.speaker_name, n.role, n.organisation, n.bloc, n.own_voice"
+_SPEAKER = """speaker k, LATERAL (
+    (SELECT s.speaker_name, s.role, s.organisation, s.bloc, s.own_voice, 0 AS rank
+       FROM standing t JOIN statement s
+         ON s.claim = t.claim AND s.position = t.position AND s.ordinal = t.ordinal
+      WHERE t.speaker = k.speaker AND t.since_position <= %(position)s AND t.until_position > %(position)s
+      ORDER BY t.effective_at DESC, t.published_end DESC, t.first_position DESC, t.ordinal DESC LIMIT 1)
+    UNION ALL
+    (SELECT s.speaker_name, s.role, s.organisation, s.bloc, s.own_voice, 1
+       FROM statement s WHERE s.speaker = k.speaker AND s.position <= %(position)s
+      ORDER BY s.position DESC, s.ordinal DESC LIMIT 1)
+    ORDER BY rank LIMIT 1) n"""
+SPEAKERS = Listing(
+    _SPEAKER_COLUMNS, _SPEAKER, (By("k.first_position", descending=True), By("k.speaker", "text")), Speaker
+)
+TOPICS = Listing(
+    "o.topic, o.first_position",
+    "topic o",
+    (By("o.first_position", descending=True), By("o.topic", "text")),
+    Topic,
+)
+
+
+def outlets(conn: Connection, position: int, page: Page) -> Slice[Outlet]:
+    """The outlets, last to appear first."""
+    return OUTLETS.page(conn, page, ["o.first_position <= %(position)s"], {"position": position})
+
+
+def outlets_by_slug(conn: Connection, position: int, slugs: Collection[str]) -> dict[str, Outlet]:
+    """Those of the outlets that are known at `position`."""
+    found = conn.exec_driver_sql(
+        f"SELECT {_OUTLET_COLUMNS} FROM {_OUTLET} WHERE o.outlet = ANY(%(slugs)s) AND o.first_position <= %(position)s",
+        {"slugs": list(set(slugs)), "position": position},
+    )
+    return {row[0]: Outlet(*row) for row in found}
+
+
+def speakers(conn: Connection, position: int, page: Page) -> Slice[Speaker]:
+    """The speakers, last to appear first."""
+    return SPEAKERS.page(conn, page, ["k.first_position <= %(position)s"], {"position": position})
+
+
+def speakers_by_slug(conn: Connection, position: int, slugs: Collection[str]) -> dict[str, Speaker]:
+    """Those of the speakers that are known at `position`."""
+    found = conn.exec_driver_sql(
+        f"SELECT {_SPEAKER_COLUMNS} FROM {_SPEAKER} "
+        "WHERE k.speaker = ANY(%(slugs)s) AND k.first_position <= %(position)s",
+        {"slugs": list(set(slugs)), "position": position},
+    )
+    return {row[0]: Speaker(*row) for row in found}
+
+
+def topics(conn: Connection, position: int, page: Page) -> Slice[Topic]:
+    """The topics, last to appear first."""
+    return TOPICS.page(conn, page, ["o.first_position <= %(position)s"], {"position": position})

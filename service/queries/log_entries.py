@@ -1,0 +1,39 @@
+"""Entries of the log, for reading."""
+
+from collections.abc import Collection, Sequence
+from typing import Any, cast
+
+from sqlalchemy import Connection
+
+from service.domain.events import Envelope
+from service.queries.paging import By, Listing, Page, Slice
+
+_COLUMNS = "e.position, e.event_id, e.type, e.schema_version, e.recorded_at, e.actor, e.payload"
+
+
+def _envelope(*row: Any) -> Envelope:
+    *told, payload = row
+    return cast(Any, Envelope)(*told, bytes(payload))
+
+
+EVENTS = Listing(_COLUMNS, "onrecord.event e", (By("e.position"),), _envelope)
+
+
+def events(
+    conn: Connection, position: int, page: Page, *, from_position: int = 1, types: Sequence[str] | None = None
+) -> Slice[Envelope]:
+    """The entries from `from_position` up to `position`, oldest first, of these types if any are named."""
+    conditions = ["e.position >= %(from)s", "e.position <= %(position)s"]
+    if types is not None:
+        conditions.append("e.type = ANY(%(types)s)")
+    parameters = {"from": from_position, "position": position, "types": types}
+    return EVENTS.page(conn, page, conditions, parameters)
+
+
+def events_by_position(conn: Connection, position: int, at: Collection[int]) -> dict[int, Envelope]:
+    """The entries at these positions, as far as they are not after `position`."""
+    found = conn.exec_driver_sql(
+        f"SELECT {_COLUMNS} FROM onrecord.event e WHERE e.position = ANY(%(at)s) AND e.position <= %(position)s",
+        {"at": list(set(at)), "position": position},
+    )
+    return {row[0]: _envelope(*row) for row in found}

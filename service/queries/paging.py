@@ -1,0 +1,135 @@
+"""Pages by key: the rows after or before a key in a fixed order, never an offset.
+
+An offset shifts when rows come in; a key does not. One statement answers for all
+parents at once, so a page costs the same number of statements for one claim and
+for a hundred.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, NamedTuple, TypeVar
+
+from sqlalchemy import Connection
+
+Item = TypeVar("Item")
+Key = tuple[Any, ...]
+
+
+class By(NamedTuple):
+    """One step of an order: a column of the rows, its type, and whether the greatest comes first."""
+
+    column: str
+    type: str = "bigint"
+    descending: bool = False
+
+
+Order = tuple[By, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Which rows are wanted: at most `limit` after and before a key, from the end if `backward`."""
+
+    limit: int
+    after: Key | None = None
+    before: Key | None = None
+    backward: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Slice(Generic[Item]):
+    """The rows of a page, in order, each with its key."""
+
+    items: list[Item]
+    keys: list[Key]
+    has_next: bool = False
+    has_previous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Listing(Generic[Item]):
+    """A list that can be paged: its columns, where they come from, and in which order."""
+
+    columns: str
+    source: str  #: FROM and what follows, up to the conditions.
+    order: Order
+    make: Callable[..., Item]
+
+    def page(
+        self, conn: Connection, page: Page, conditions: Sequence[str], parameters: Mapping[str, Any]
+    ) -> Slice[Item]:
+        """The rows of one page."""
+        sql, bound = self._sql(page, conditions)
+        rows = conn.exec_driver_sql(sql, {**parameters, **bound}).all()
+        return self._slice(rows, page)
+
+    def pages(
+        self,
+        conn: Connection,
+        page: Page,
+        conditions: Sequence[str],
+        parameters: Mapping[str, Any],
+        *,
+        parents: Mapping[str, tuple[str, Sequence[Any]]],
+    ) -> list[Slice[Item]]:
+        """One page for each parent, in their order, by one statement.
+
+        `parents` names, for each column of a parent, its type and the parents'
+        values; conditions refer to them as `p.<column>`.
+        """
+        count = len(next(iter(parents.values()))[1])
+        if count == 0:
+            return []
+        sql, bound = self._sql(page, conditions)
+        arrays = ", ".join(f"%(parents_{name})s::{type}[]" for name, (type, _) in parents.items())
+        names = ", ".join(parents)
+        order = ", ".join(
+            f"x.k{i} {'DESC' if by.descending != page.backward else 'ASC'}" for i, by in enumerate(self.order)
+        )
+        statement = (
+            f"SELECT x.*, p.i FROM unnest({arrays}) WITH ORDINALITY AS p({names}, i), "
+            f"LATERAL ({sql}) x ORDER BY p.i, {order}"
+        )
+        values = {f"parents_{name}": list(of) for name, (_, of) in parents.items()}
+        by_parent: list[list[Any]] = [[] for _ in range(count)]
+        for row in conn.exec_driver_sql(statement, {**parameters, **bound, **values}):
+            by_parent[row[-1] - 1].append(row[:-1])
+        return [self._slice(rows, page) for rows in by_parent]
+
+    def _sql(self, page: Page, conditions: Sequence[str]) -> tuple[str, dict[str, Any]]:
+        bound: dict[str, Any] = {"limit": page.limit + 1}
+        wanted = list(conditions)
+        for name, key, past in (("after", page.after, True), ("before", page.before, False)):
+            if key is not None:
+                wanted.append(_beyond(self.order, name, past=past))
+                bound |= {f"{name}_{i}": value for i, value in enumerate(key)}
+        where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
+        order = ", ".join(f"{by.column} {'DESC' if by.descending != page.backward else 'ASC'}" for by in self.order)
+        keys = ", ".join(f"{by.column} AS k{i}" for i, by in enumerate(self.order))
+        sql = f"SELECT {self.columns}, {keys} FROM {self.source}{where} ORDER BY {order} LIMIT %(limit)s"
+        return sql, bound
+
+    def _slice(self, rows: Sequence[Any], page: Page) -> Slice[Item]:
+        more = len(rows) > page.limit
+        rows = rows[: page.limit]
+        if page.backward:
+            rows = rows[::-1]
+        width = len(self.order)
+        items = [self.make(*row[:-width]) for row in rows]
+        keys = [tuple(row[-width:]) for row in rows]
+        if page.backward:
+            return Slice(items, keys, has_next=page.before is not None, has_previous=more)
+        return Slice(items, keys, has_next=more, has_previous=page.after is not None)
+
+
+def _beyond(order: Order, name: str, *, past: bool) -> str:
+    """The condition that a row comes after (or before) the key in parameters `<name>_<i>`."""
+    cases: list[str] = []
+    for i, by in enumerate(order):
+        same = [f"{each.column} = %({name}_{j})s::{each.type}" for j, each in enumerate(order[:i])]
+        sign = "<" if by.descending == past else ">"
+        cases.append(" AND ".join([*same, f"{by.column} {sign} %({name}_{i})s::{by.type}"]))
+    first = order[0]
+    sign = "<=" if first.descending == past else ">="
+    # The first condition follows from the others, but an index can use it.
+    return f"{first.column} {sign} %({name}_0)s::{first.type} AND ({' OR '.join(f'({case})' for case in cases)})"
