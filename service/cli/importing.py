@@ -1,0 +1,181 @@
+"""Recording many documents: read, checked and hashed outside the log's lock, appended in batches."""
+
+import contextlib
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from sqlalchemy import Connection, Engine
+
+from service import log
+from service.cli import revising
+from service.cli.documents import Document, Place
+from service.domain import article as documents
+from service.domain.article import Article
+from service.domain.errors import ArticleChanged, Busy, DocumentInvalid, Problem
+from service.domain.events import ArticleRecorded, ArticleRevised, Event
+from service.log import Appended, NewEvent, Outcome, Refused, Repeated
+
+#: How many documents are appended together. The lock is held for a batch, so others wait for no more.
+BATCH: Final = 100
+#: And how many bytes of documents are in memory at most, but for the last of them.
+_BATCH_BYTES: Final = 16 * 1024 * 1024
+_TRIES: Final = 5
+_RETRACTED: Final = (
+    "is retracted, at position {}; to send a known revision again does not bring it back, its next one does"
+)
+
+
+@dataclass(slots=True)
+class Tally:
+    """What became of the documents so far."""
+
+    recorded: int = 0
+    revised: int = 0
+    repeated: int = 0
+    retracted: int = 0  #: of the repeated, those whose article is retracted.
+    refused: int = 0
+    changed: int = 0  #: of the refused, those that only lack the number of their revision.
+
+    @property
+    def written(self) -> int:
+        return self.recorded + self.revised
+
+
+@dataclass(frozen=True, slots=True)
+class _Ready:
+    place: Place
+    article: Article
+    event: NewEvent
+
+
+@dataclass(slots=True)
+class Import:
+    """Records documents. What is committed is counted, whatever ends the import."""
+
+    engine: Engine
+    actor: str
+    refuse: Callable[[Place, Problem], object]
+    warn: Callable[[Place, str], object]
+    dry_run: bool = False
+    revise: bool = False
+    tally: Tally = field(default_factory=Tally)
+
+    def run(self, found: Iterable[Document]) -> None:
+        """Record all of them, batch by batch.
+
+        Each batch is a transaction. A dry run rolls it back, so that it sees what
+        was in the log before, and of the other documents those of its batch alone.
+        """
+        for batch in self._batches(found):
+            sent, outcomes = self._sent(batch)
+            for ready, new, outcome in zip(batch, sent, outcomes, strict=True):
+                self._count(ready.place, new.event, outcome)
+
+    def _batches(self, found: Iterable[Document]) -> Iterator[list[_Ready]]:
+        batch: list[_Ready] = []
+        urls: set[str] = set()
+        held = 0
+        for document in found:
+            ready = self._ready(document)
+            if ready is None:
+                continue
+            url = ready.article.url
+            # To revise an article one must know its newest revision, which may be one document back.
+            if len(batch) == BATCH or held > _BATCH_BYTES or (self.revise and url in urls):
+                yield batch
+                batch, held = [], 0
+                urls.clear()
+            batch.append(ready)
+            urls.add(url)
+            held += len(document.raw)
+        if batch:
+            yield batch
+
+    def _ready(self, document: Document) -> _Ready | None:
+        """The document as an event; None where it is refused, which has been said then."""
+        try:
+            article = document.article()
+        except DocumentInvalid as error:
+            self.tally.refused += 1
+            for problem in error.problems:
+                self.refuse(document.place, problem)
+            return None
+        for problem in documents.warnings(article):
+            self.warn(document.place, str(problem))
+        return _Ready(document.place, article, NewEvent.of_article(article, actor=self.actor))
+
+    def _sent(self, batch: Sequence[_Ready]) -> tuple[list[NewEvent], list[Outcome]]:
+        """A batch as it was sent in the end, and what became of each of it."""
+        new = [ready.event for ready in batch]
+        if not self.revise:
+            return new, self._appended(new)
+        articles = [ready.article for ready in batch]
+        # Who does not say which revision it is means the article as it is now.
+        self._as_newest(
+            new, articles, [i for i, each in enumerate(articles) if "revision" not in each.model_fields_set]
+        )
+        outcomes = self._appended(new)
+        for _ in range(_TRIES):
+            # One may also say revision 1 and mean it as it is now; and others revise it while we look.
+            changed = [i for i, outcome in enumerate(outcomes) if _changed(outcome)]
+            if not changed:
+                break
+            self._as_newest(new, articles, changed)
+            for i, outcome in zip(changed, self._appended([new[i] for i in changed]), strict=True):
+                outcomes[i] = outcome
+        return new, outcomes
+
+    def _as_newest(self, new: list[NewEvent], articles: Sequence[Article], which: Sequence[int]) -> None:
+        """Send these as their newest revision: the recorded one if they say the same, else the next."""
+        if not which:
+            return
+        with self.engine.connect() as conn:
+            recorded = revising.newest(conn, [articles[i].url for i in which])
+        for i in which:
+            article = revising.renumbered(articles[i], recorded.get(articles[i].url))
+            new[i] = NewEvent.of_article(article, actor=self.actor)
+
+    def _appended(self, new: Sequence[NewEvent]) -> list[Outcome]:
+        for left in reversed(range(_TRIES)):
+            try:
+                with self._transaction() as conn:
+                    outcomes = log.append(conn, new)
+                break
+            except Busy:
+                if not left:
+                    raise
+                time.sleep(0.2)
+        else:
+            raise AssertionError
+        if not self.dry_run and any(isinstance(outcome, Appended) for outcome in outcomes):
+            with self.engine.begin() as conn:
+                log.announce(conn)
+        return outcomes
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Generator[Connection]:
+        with self.engine.connect() as conn, conn.begin() as transaction:
+            yield conn
+            if self.dry_run:
+                transaction.rollback()
+
+    def _count(self, place: Place, event: Event, outcome: Outcome) -> None:
+        match outcome:
+            case Appended():
+                self.tally.revised += isinstance(event, ArticleRevised)
+                self.tally.recorded += isinstance(event, ArticleRecorded)
+            case Repeated(retracted_at=retracted_at):
+                self.tally.repeated += 1
+                if retracted_at is not None:
+                    self.tally.retracted += 1
+                    self.warn(place, _RETRACTED.format(retracted_at))
+            case Refused(error=error):
+                self.tally.refused += 1
+                self.tally.changed += _changed(outcome)
+                self.refuse(place, Problem("", str(error)))
+
+
+def _changed(outcome: Outcome) -> bool:
+    return isinstance(outcome, Refused) and isinstance(outcome.error, ArticleChanged)

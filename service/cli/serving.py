@@ -1,0 +1,183 @@
+"""`onrecord serve` and `onrecord project`: what runs until it is told to stop."""
+
+import asyncio
+import logging
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Final
+
+import structlog
+import uvicorn
+from rich.text import Text
+from typer import TyperException
+
+from service import log
+from service.cli import opening, projecting, terminal
+from service.cli.listening import Listener
+from service.cli.projecting import Projecting
+from service.config import Settings
+from service.database import engine as engines
+
+#: How long requests may take to finish when the service is told to stop.
+_GRACE_S: Final = 10
+#: Requests that read or write at the same time; the rest wait for their turn.
+_CONNECTIONS_MAX: Final = 20
+_BACKLOG: Final = 1024
+#: Who sends what comes by the API, as long as it knows of no tokens.
+_ACTOR: Final = "anonymous"
+
+
+def serve(
+    settings: Settings,
+    listening: socket.socket,
+    *,
+    debug: bool = False,
+    started: Callable[[str], None] | None = None,
+) -> None:
+    """Answer on the socket until SIGINT or SIGTERM; then requests and the batch in hand are finished.
+
+    A second signal waits for neither. `started` is called with the address once it answers.
+    """
+    set_up_log()
+    with listening, opening.found(settings) as found, opening.opened(found) as engine:
+        generation = projecting.prepared(engine, settings.policies.split())
+        address = _address(listening)
+
+        def announce() -> None:
+            console = terminal.out()
+            console.print(Text.assemble("Onrecord answers at ", (f"{address}/graphql", "bold")))
+            console.print(Text(f"It keeps its record in {found.where}; Ctrl-C stops it.", "faint"))
+            if started is not None:
+                started(address)
+            sys.stdout.flush()
+
+        with projecting.in_background(engine, generation):
+            _answer(listening, found, announce, debug=debug)
+    terminal.say("Stopped.")
+
+
+def project(settings: Settings, *, once: bool) -> None:
+    """Project until told to stop, or `once` until the beliefs are up to date."""
+    set_up_log()
+    with opening.open_database(settings) as engine:
+        generation = projecting.prepared(engine, settings.policies.split())
+        projector = Projecting(engine, generation)
+        if not once:
+            terminal.say("The projector runs; Ctrl-C stops it.")
+            with Listener(engine, log.CHANNEL) as listener:
+                projector.run(listener, threading.Event())
+            return
+        events = 0
+        with terminal.waiting("Projecting ..."):
+            for progress in projector.catch_up():
+                events += progress.events
+        if projector.stopped is not None:
+            raise TyperException(f"Stopped at position {projector.position}: {projector.stopped.because}.")
+        terminal.out().print(
+            f"The beliefs are up to date, at position {projector.position:,}; {events:,} entries were new."
+        )
+
+
+def bound(host: str, port: int) -> socket.socket:
+    """A socket at this address, before anything else is begun that would have to be undone."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise TyperException(
+            f"There is no address {host}: {error.strerror}. Choose another with --host or ONRECORD_HOST."
+        ) from None
+    made = socket.socket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        made.bind(address)
+        # Who comes too early waits, and nobody else can take the port meanwhile.
+        made.listen(_BACKLOG)
+    except OSError as error:
+        made.close()
+        raise TyperException(
+            f"Port {port} at {host} cannot be used: {error.strerror}. "
+            "Choose another with --port or ONRECORD_PORT; 0 takes a free one."
+        ) from None
+    return made
+
+
+def set_up_log() -> None:
+    """The service's own log, on standard error: lines for people on a terminal, JSON elsewhere."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if sys.stderr.isatty():
+        drawn: list[structlog.typing.Processor] = [
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        ]
+    else:
+        drawn = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+    handler = logging.StreamHandler()
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *drawn],
+        )
+    )
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("onrecord").setLevel(logging.INFO)
+    structlog.configure(
+        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=True,
+    )
+
+
+class _Server(uvicorn.Server):
+    """Uvicorn, but for what it does about signals and says about itself."""
+
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._announce = announce
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            self._announce()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        terminal.say("Stopping; once more stops at once.")
+        await super().shutdown(sockets)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        # Uvicorn would also raise it once more at its end, and nothing after it would be closed.
+        self.force_exit = self.should_exit
+        self.should_exit = True
+
+
+def _answer(listening: socket.socket, found: opening.Place, announce: Callable[[], None], *, debug: bool) -> None:
+    from service.api.app import create
+
+    engine = engines.create_async(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0)
+    config = uvicorn.Config(
+        create(engine=engine, actor=_ACTOR, debug=debug),
+        log_config=None,
+        access_log=False,
+        timeout_graceful_shutdown=_GRACE_S,
+    )
+
+    async def answer() -> None:
+        try:
+            await _Server(config, announce).serve([listening])
+        finally:
+            await engine.dispose()
+
+    with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
+        runner.run(answer())
+
+
+def _address(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

