@@ -187,6 +187,7 @@ class _Known:
     standing: Standing
     proposition: str
     topic: str | None
+    size: int = 0  #: what it counts for in what the projector remembers.
 
 
 class Projector:
@@ -201,22 +202,26 @@ class Projector:
         self._policies = [policy(each) for each in generation.policies]
         self._remembered_max = remembered_max
         self._claims: dict[str, _Known] = {}  # least recently used first
+        self._remembered = 0  # the sum of their sizes
         self._position: int | None = None
 
     def forget(self) -> None:
-        """Drop what is remembered. Needed when the transaction of the last batch did not commit."""
-        self._claims, self._position = {}, None
+        """Drop what is remembered; the next batch reads anew what it touches."""
+        self._claims, self._remembered, self._position = {}, 0, None
 
     def advance(self, conn: Connection, *, limit: int = 500) -> Progress:
         """Project the next events, at most `limit`, in the caller's transaction.
 
         Waits while another projector holds the generation. Stops before an event
         that cannot be read or folded, and says so in the generation's row: never a
-        guess, never a skip. On any error the caller rolls back and calls `forget`.
+        guess, never a skip. On any error the caller rolls back, and may go on with this
+        projector: it remembers only what it knows to be as it is stored.
         """
         position = self._take(conn)
         if position != self._position:
             self.forget()
+        # Until all is written, what is remembered may be ahead of what is stored.
+        self._position = None
         entries = log.read(conn, after=position, limit=limit)
         decoded: list[tuple[int, Event]] = []
         stopped_at, because = None, None
@@ -237,7 +242,7 @@ class Projector:
         _write(conn, batch, self._generation.generation, stopped_at=stopped_at, because=because)
         if stopped_at is None:
             self._position = batch.position
-            self._trim()
+            self._trim(batch.touched)
         else:
             self.forget()
         return Progress(batch.position, batch.position - position, stopped_at, because)
@@ -248,6 +253,7 @@ class Projector:
         """What the events come to, and the first that cannot be folded with the reason, if there is one."""
         batch = _Batch(position)
         fold = self._fold(conn, decoded) if decoded else Fold(self._policies)
+        batch.touched = fold.claims.keys()
         for at, event in decoded:
             try:
                 batch.take(event, fold.apply(event, at), fold.claims, self._claims)
@@ -267,11 +273,13 @@ class Projector:
     def _fold(self, conn: Connection, decoded: Sequence[tuple[int, Event]]) -> Fold:
         """A fold that knows of the past what these events touch."""
         fold = Fold(self._policies)
+        urls: dict[str, None] = {}
         fold_urls: dict[str, None] = {}
         claims: dict[str, None] = {}
         for _, event in decoded:
             match event:
                 case ArticleRecorded(article=article):
+                    urls[article.url] = None
                     claims.update((claim.claim, None) for claim in article.claims)
                 case ArticleRevised(article=article):
                     fold_urls[article.url] = None
@@ -279,8 +287,9 @@ class Projector:
                 case ArticleRetracted(url=url):
                     fold_urls[url] = None
         pairs: dict[tuple[str, str], None] = {}
+        # A recorded one is there only if the log is damaged; the fold must know that to stop.
+        fold.articles = _articles(conn, [*urls, *fold_urls])
         if fold_urls:
-            fold.articles = _articles(conn, list(fold_urls))
             for known in fold.articles.values():
                 pairs.update(((each.claim, each.speaker), None) for each in known.statements)
             for _, event in decoded:
@@ -300,12 +309,16 @@ class Projector:
                 fold.claims[claim] = known_claim.standing
         return fold
 
-    def _trim(self) -> None:
-        """Forget the claims not used for longest, so that memory stays bounded."""
-        remembered = sum(len(each.standing.by_speaker) for each in self._claims.values())
-        while self._claims and remembered > self._remembered_max:
-            oldest = next(iter(self._claims))
-            remembered -= len(self._claims.pop(oldest).standing.by_speaker)
+    def _trim(self, touched: Iterable[str]) -> None:
+        """Forget the claims not used for longest, so that memory stays bounded; looks only at the touched."""
+        for claim in touched:
+            known = self._claims[claim]
+            # A claim on which nothing stands takes room too.
+            size = 1 + len(known.standing.by_speaker)
+            self._remembered += size - known.size
+            known.size = size
+        while self._remembered > self._remembered_max:
+            self._remembered -= self._claims.pop(next(iter(self._claims))).size
 
 
 # --- loading ----------------------------------------------------------------------
@@ -329,6 +342,8 @@ def _articles(conn: Connection, urls: list[str]) -> dict[str, ArticleLife]:
         url: ArticleLife(first_position, revision, position if until == OPEN else None, [])
         for url, first_position, revision, position, until in newest
     }
+    if not articles:
+        return {}
     live = conn.exec_driver_sql(
         f"SELECT {_STATEMENT}, a.url FROM article a JOIN statement s ON s.position = a.position "
         "WHERE a.url = ANY(%s) AND a.until_position = %s ORDER BY s.ordinal",
@@ -400,6 +415,7 @@ class _Batch:
 
     def __init__(self, position: int) -> None:
         self.position = position
+        self.touched: Collection[str] = ()  #: the claims that the fold was told of or met.
         self.outlets: dict[str, _Row] = {}
         self.speakers: dict[str, _Row] = {}
         self.topics: dict[str, _Row] = {}

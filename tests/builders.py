@@ -29,7 +29,7 @@ from service.domain.policies import NAMES, policy
 # Every run of the check tries the same examples, so it cannot fail by chance. To search for more:
 # ONRECORD_HYPOTHESIS=search pytest tests/test_laws.py --hypothesis-seed=...
 settings.register_profile("onrecord", derandomize=True, deadline=None, database=None, print_blob=True)
-settings.register_profile("search", deadline=None, database=None, print_blob=True, max_examples=5_000)
+settings.register_profile("search", deadline=None, database=None, print_blob=True, max_examples=1_000)
 settings.load_profile(os.environ.get("ONRECORD_HYPOTHESIS", "onrecord"))
 
 #: When everything is published unless a test says otherwise.

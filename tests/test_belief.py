@@ -72,7 +72,7 @@ def test_claims_are_apart():
 
 
 def test_claims_come_in_byte_order_of_their_slugs():
-    fold, _ = folded(article(nato=[asserts("b"), asserts("a-b"), asserts("ab"), asserts("a")]))
+    fold, _ = folded(*(article(nato=asserts(claim)) for claim in ("b", "a-b", "ab", "a")))
     assert [claim for claim, _ in fold.verdicts(fold.policies[0])] == ["a", "a-b", "ab", "b"]
 
 

@@ -31,6 +31,9 @@ from service.domain.errors import EmbeddedDataForeign, EmbeddedServerFailed, Pos
 ROOT = Path(__file__).resolve().parents[1]
 WAIT_S = 60
 
+#: What this Python imports from, for another one that may have none of it.
+PYTHONPATH = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
+
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about what root may do")
 
 
@@ -94,7 +97,7 @@ class Client:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            **{"env": {**os.environ, "PYTHONPATH": str(ROOT)}, **options},
+            **{"env": {**os.environ, "PYTHONPATH": PYTHONPATH}, **options},
         )
 
     @property
@@ -501,8 +504,7 @@ def test_an_ordinary_user_needs_nothing_of_root(place: Path, client: Callable[..
     home.mkdir(mode=0o700)
     nobody = pwd.getpwnam("nobody")
     os.chown(home, nobody.pw_uid, nobody.pw_gid)
-    path = os.pathsep.join([str(ROOT), *filter(None, sys.path)])
-    environment = {"HOME": str(home), "PATH": os.defpath, "PYTHONPATH": path}
+    environment = {"HOME": str(home), "PATH": os.defpath, "PYTHONPATH": PYTHONPATH}
     options: dict[str, Any] = {
         "user": nobody.pw_uid,
         "group": nobody.pw_gid,

@@ -138,6 +138,12 @@ def test_other_content_under_the_same_revision_is_refused_and_names_the_next(eng
     assert len(stored(engine)) == 3
 
 
+def test_a_revision_that_came_out_at_another_time_is_another_one(engine: Engine) -> None:
+    append(engine, article("a"), article("a", revision=2, published="2022-02-16", revised="2022-02-17"))
+    (outcome,) = append(engine, article("a", revision=2, published="2022-02-16", revised="2022-02-18"))
+    assert isinstance(refusal(outcome), ArticleChanged)
+
+
 def test_a_skipped_revision_is_refused_and_names_the_one_to_send(engine: Engine) -> None:
     append(engine, article("a"))
     known, unknown = append(engine, article("a", revision=3), article("b", revision=2))
@@ -282,9 +288,7 @@ def test_the_register_is_what_follows_from_the_log(engine: Engine) -> None:
     assert rows(engine, "register_speaker") == sorted(speakers.items())
 
 
-def test_rows_that_do_not_arrive_are_an_error_and_nothing_is_recorded(
-    engine: Engine, owner_engine: Engine
-) -> None:
+def test_rows_that_do_not_arrive_are_an_error_and_nothing_is_recorded(engine: Engine, owner_engine: Engine) -> None:
     """Never success by default: a row that something in the database swallowed would be missing for ever."""
     with owner_engine.begin() as conn:
         conn.exec_driver_sql(
@@ -339,9 +343,7 @@ def test_a_repeat_brings_the_text_that_the_log_names(engine: Engine) -> None:
 
 def test_a_repeat_does_not_bring_a_text_that_the_log_does_not_name(engine: Engine) -> None:
     append(engine, article("a", nato=SAID))
-    assert append(
-        engine, article("a", nato=SAID, text=TEXT), article("a", revision=2, nato=SAID, text=TEXT)
-    ) == [
+    assert append(engine, article("a", nato=SAID, text=TEXT), article("a", revision=2, nato=SAID, text=TEXT)) == [
         Repeated(1),
         Repeated(1),
     ]
@@ -374,9 +376,7 @@ def test_recording_times_increase_with_every_position(engine: Engine) -> None:
     assert times == [each.recorded_at for each in stored(engine)]
 
 
-def test_recording_times_increase_although_the_clock_was_set_back(
-    engine: Engine, owner_engine: Engine
-) -> None:
+def test_recording_times_increase_although_the_clock_was_set_back(engine: Engine, owner_engine: Engine) -> None:
     ahead = datetime.now(UTC) + timedelta(days=400)
     append(engine, article("a"))
     put(owner_engine, ArticleRecorded(article=article("b")), recorded_at=ahead)
@@ -390,10 +390,11 @@ def test_a_long_transaction_does_not_hold_the_time_still(engine: Engine) -> None
     with engine.connect() as early, early.begin():
         began = early.exec_driver_sql("SELECT now()").scalar_one()
         (other,) = append(engine, article("a"))
+        clock = early.exec_driver_sql("SELECT clock_timestamp()").scalar_one()
         (outcome,) = log.append(early, sent(article("b")))
     assert isinstance(other, Appended)
     assert isinstance(outcome, Appended)
-    assert began < other.recorded_at < outcome.recorded_at
+    assert began < other.recorded_at < clock <= outcome.recorded_at
 
 
 # --- bytes ------------------------------------------------------------------------

@@ -215,9 +215,7 @@ def successes(writer: Process) -> dict[str, int]:
 
 
 @pytest.mark.parametrize(("writers", "batches"), [(2, 60), (16, 8)])
-def test_many_writers_leave_no_hole_and_lose_nothing(
-    engine: Engine, url: str, writers: int, batches: int
-) -> None:
+def test_many_writers_leave_no_hole_and_lose_nothing(engine: Engine, url: str, writers: int, batches: int) -> None:
     recorded: dict[str, int] = {}
     with watched(url), running(write, url, batches, count=writers) as started:
         for each in started:
@@ -263,17 +261,19 @@ def test_who_holds_the_log_open_keeps_the_others_waiting_and_nobody_out(engine: 
 
 
 def test_a_writer_killed_before_its_commit_leaves_neither_event_nor_hole(engine: Engine, url: str) -> None:
-    with watched(url), running(hold, url) as (holder,), running(hold, url) as (waiter,):
+    with watched(url), running(hold, url) as (holder,):
         ((dead_url, position),) = holder.says()
-        wait_until(lambda: waiting(engine) == 1)
-        with running(write, url, 3) as (survivor,):
-            assert survivor.says() == "ready"
-            survivor.tell()
-            wait_until(lambda: waiting(engine) == 2)
-            # One is killed while it waits for its turn, the other while it has it.
-            waiter.kill()
-            holder.kill()
-            recorded = successes(survivor)
+        # Only now, so that it is the other that has the turn.
+        with running(hold, url) as (waiter,):
+            wait_until(lambda: waiting(engine) == 1)
+            with running(write, url, 3) as (survivor,):
+                assert survivor.says() == "ready"
+                survivor.tell()
+                wait_until(lambda: waiting(engine) == 2)
+                # One is killed while it waits for its turn, the other while it has it.
+                waiter.kill()
+                holder.kill()
+                recorded = successes(survivor)
     places = in_order(engine)
     assert places == recorded
     assert dead_url not in places

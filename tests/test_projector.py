@@ -4,9 +4,9 @@ import multiprocessing
 import os
 import random
 import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, timedelta
 from itertools import cycle, pairwise
 from typing import Any
@@ -18,7 +18,7 @@ from sqlalchemy import Engine
 from service import log, projector, tables
 from service.database import engine as engines
 from service.domain import events
-from service.domain.article import Article
+from service.domain.article import Article, same_content
 from service.domain.belief import Fold
 from service.domain.events import ArticleRecorded, ArticleRetracted, ArticleRevised, Event
 from service.domain.policies import NAMES, policy
@@ -46,47 +46,42 @@ def some_log(seed: int, length: int) -> list[Article | ArticleRetracted]:
     Articles come late, are revised, retracted and revived, and say more than one thing of one claim.
     """
     dice = random.Random(seed)
-    newest: dict[str, int] = {}
+    newest: dict[str, Article] = {}
+    retracted: set[str] = set()
     happened: list[Article | ArticleRetracted] = []
     while len(happened) < length:
         chance = dice.random()
-        if chance < 0.15 and newest:
-            name = dice.choice(list(newest))
-            # Of one retracted already nothing would come.
-            if happened and not _retracted(happened, name):
-                happened.append(retraction(name))
+        known = dice.choice(list(newest)) if newest else None
+        if known is not None and chance < 0.15:
+            if known not in retracted:
+                retracted.add(known)
+                happened.append(retraction(known))
             continue
-        revises = chance < 0.45 and bool(newest)
-        name = dice.choice(list(newest)) if revises else f"{len(newest)}"
-        newest[name] = newest.get(name, 0) + 1
+        revised = newest[known] if known is not None and chance < 0.45 else None
+        name = known if known is not None and revised is not None else f"{len(newest)}"
         speakers: dict[str, list[Said]] = {}
         for _ in range(dice.choice([0, 1, 1, 2, 3, 5])):
             speaker = dice.choice(_SPEAKERS)
             say = dice.choice([asserts, asserts, denies, withholds])
-            said = dice.choice([None, _day(dice)])
-            more = {"topic": dice.choice(["war", "gas"])} if dice.random() < 0 else {}
-            speakers.setdefault(speaker, []).append(say(dice.choice(_CLAIMS), said=said, bloc=_BLOCS[speaker], **more))
-        happened.append(
-            article(
-                name,
-                by=dice.choice(["daily-planet", "itv-news"]),
-                published=_day(dice),
-                revision=newest[name],
-                revised=_day(dice) if revises and dice.random() < 0.5 else None,
-                **speakers,
-            )
+            said = say(dice.choice(_CLAIMS), said=dice.choice([None, _day(dice)]), bloc=_BLOCS[speaker])
+            speakers.setdefault(speaker, []).append(said)
+        made = article(
+            name,
+            by=dice.choice(["daily-planet", "itv-news"]),
+            published=_day(dice),
+            revision=1 if revised is None else revised.revision + 1,
+            revised=_day(dice) if revised is not None and dice.random() < 0.5 else None,
+            **speakers,
         )
+        if revised is None or name in retracted or not same_content(made, revised):
+            newest[name] = made
+            retracted.discard(name)
+            happened.append(made)
     return happened
 
 
 def _day(dice: random.Random) -> str:
     return str(date(2022, 2, 1) + timedelta(days=dice.randrange(6)))
-
-
-def _retracted(happened: Sequence[Article | ArticleRetracted], name: str) -> bool:
-    gone = retraction(name)
-    ours = [each for each in happened if each == gone or getattr(each, "url", None) == gone.url]
-    return ours[-1] == gone
 
 
 def record(engine: Engine, happened: Sequence[Article | ArticleRetracted]) -> None:
@@ -254,7 +249,7 @@ def test_transitions_are_the_folds_and_form_a_chain(engine: Engine, generation: 
     assert [row[:-1] for row in found] == sorted(expected, key=lambda row: row[:3])
     assert {row[0] for row in found} == {each.id for each in fold.policies}
     assert {row[-2] for row in found} == {True, False}
-    for one, other in pairwise([*found, ("", "")]):
+    for one, other in pairwise([*found, ("", "", 0)]):
         if one[:2] == other[:2]:
             # What holds ends where the next begins, and that says what it was.
             assert one[-1] == other[2] > one[2]
@@ -515,9 +510,9 @@ def stopped(engine: Engine, generation: Generation) -> tuple[int, int | None, st
 def expect_stop(engine: Engine, generation: Generation, at: int, because: str) -> None:
     """That every projector stops before `at`, having projected all before, says why, and stays there."""
     by = Projector(generation)
-    first = advance(engine, by, limit=2)
-    progress = first
+    progress = advance(engine, by, limit=2)
     while progress.stopped_at is None:
+        assert progress.events > 0, "it did not stop"
         progress = advance(engine, by, limit=2)
     assert progress.position == at - 1
     assert progress.stopped_at == at
@@ -525,6 +520,7 @@ def expect_stop(engine: Engine, generation: Generation, at: int, because: str) -
     assert because in progress.because
     assert stopped(engine, generation) == (at - 1, at, progress.because)
     before = dump(engine, generation)
+    assert [row[0] for row in before["article"] + before["retraction"] if row[0] >= at] == []
     for again in (by, Projector(generation)):
         assert advance(engine, again) == Progress(at - 1, 0, at, progress.because)
     assert dump(engine, generation) == before
@@ -660,16 +656,12 @@ def test_a_second_projector_waits_for_the_first(engine: Engine, generation: Gene
     catch_up(engine, cycle([Projector(generation)]))
     expected = dump(engine, generation)
     empty(engine, generation)
-    done: list[Progress] = []
-    with engine.connect() as first:
+    with ThreadPoolExecutor() as others, engine.connect() as first:
         assert Projector(generation).advance(first, limit=10).position == 10
-        second = threading.Thread(target=lambda: done.append(advance(engine, Projector(generation))))
-        second.start()
-        wait_until_one_waits(engine)
-        assert done == []
+        second = others.submit(advance, engine, Projector(generation))
+        wait_until_one_waits(engine, second)
         first.commit()
-        second.join(WAIT_S_MAX)
-    assert done == [Progress(30, 20)]
+        assert second.result(WAIT_S_MAX) == Progress(30, 20)
     assert dump(engine, generation) == expected
 
 
@@ -678,22 +670,18 @@ def test_several_projectors_at_once_project_everything_once(engine: Engine, gene
     catch_up(engine, cycle([Projector(generation)]))
     expected = dump(engine, generation)
     empty(engine, generation)
-    taken: list[list[int]] = []
-    threads = [
-        threading.Thread(target=lambda: taken.append(catch_up(engine, cycle([Projector(generation)]), 2)))
-        for _ in range(3)
-    ]
-    for each in threads:
-        each.start()
-    for each in threads:
-        each.join(WAIT_S_MAX)
+    with ThreadPoolExecutor(3) as pool:
+        started = [pool.submit(catch_up, engine, cycle([Projector(generation)]), 2) for _ in range(3)]
+        taken = [each.result(WAIT_S_MAX) for each in started]
     assert sum(sum(each) for each in taken) == 60
     assert dump(engine, generation) == expected
 
 
-def wait_until_one_waits(engine: Engine) -> None:
+def wait_until_one_waits(engine: Engine, other: Future[Any]) -> None:
+    """Until the other one, in its thread, waits for a lock; it is an error if it ends instead."""
     end = time.monotonic() + WAIT_S_MAX
     while True:
+        assert not other.done(), other.exception() or "it did not wait"
         with engine.begin() as conn:
             waits = conn.exec_driver_sql(
                 "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
@@ -760,7 +748,8 @@ def test_superseded_generations_are_dropped_with_their_tables(engine: Engine) ->
     first, second, third = (prepared(engine, [name]) for name in ("unanimous", "majority", "latest"))
     with engine.begin() as conn:
         # Nothing that readers are answered from goes, nor what is being made.
-        assert projector.drop_superseded(conn, first.generation) == []
+        for each in (first, second):
+            assert projector.drop_superseded(conn, each.generation) == []
         projector.promote(conn, second.generation)
         assert projector.drop_superseded(conn, second.generation) == [first.schema_name]
         assert projector.drop_superseded(conn, second.generation) == []
@@ -774,17 +763,13 @@ def test_superseded_generations_are_dropped_with_their_tables(engine: Engine) ->
 
 
 def test_two_that_prepare_at_once_make_one(engine: Engine) -> None:
-    made: list[Generation] = []
-    with engine.connect() as conn:
-        made.append(projector.prepare(conn, NAMES))
-        other = threading.Thread(target=lambda: made.append(prepared(engine)))
-        other.start()
-        wait_until_one_waits(engine)
+    with ThreadPoolExecutor() as others, engine.connect() as conn:
+        made = projector.prepare(conn, NAMES)
+        other = others.submit(prepared, engine)
+        wait_until_one_waits(engine, other)
         conn.commit()
-        other.join(WAIT_S_MAX)
-    assert len(made) == 2
-    assert made[0] == made[1]
-    assert live(engine) == [made[0].generation]
+        assert other.result(WAIT_S_MAX) == made
+    assert live(engine) == [made.generation]
 
 
 def test_what_is_prepared_and_rolled_back_was_never_there(engine: Engine) -> None:
@@ -800,10 +785,14 @@ def test_what_is_prepared_and_rolled_back_was_never_there(engine: Engine) -> Non
 
 
 def test_what_is_remembered_stays_within_its_bound(engine: Engine, generation: Generation) -> None:
-    record(engine, [article(f"{n}", nato=asserts(f"claim-{n}")) for n in range(20)])
+    """A claim counts, and each statement that stands on it, so that retracted ones do not pile up."""
+    record(engine, [article(f"{n}", nato=asserts(f"claim-{n}"), un=denies("war-soon")) for n in range(20)])
     record(engine, [retraction(f"{n}") for n in range(10)])
-    for bound in (0, 5):
+    for bound, claims in ((0, 0), (5, 5), (1_000, 21)):
         empty(engine, generation)
         by = Projector(generation, remembered_max=bound)
         catch_up(engine, cycle([by]), 4)
-        assert len(by._claims) <= bound
+        held = by._claims.values()
+        assert len(held) <= claims
+        assert by._remembered == sum(1 + len(each.standing.by_speaker) for each in held) <= bound
+    assert len(by._claims) == 21

@@ -89,11 +89,14 @@ class Context:
 
         Raises NotYetProjected where the request must see more than is projected in time.
         """
-        if self.min_position and not await self.projected.wait_for(self.min_position, WAIT_S):
-            raise NotYetProjected(wanted=self.min_position, projected=self.projected.position)
+        await self._caught_up()
         async with self.engine.connect() as conn:
             conn = await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             return await conn.run_sync(self._in_snapshot, work)
+
+    async def _caught_up(self) -> None:
+        if self.min_position and not await self.projected.wait_for(self.min_position, WAIT_S):
+            raise NotYetProjected(wanted=self.min_position, projected=self.projected.position)
 
     def _in_snapshot(self, conn: Connection, work: Callable[[Reader], Result]) -> Result:
         view = snapshot(conn)
@@ -103,7 +106,11 @@ class Context:
         return work(Reader(conn, view))
 
     async def append(self, new: Sequence[NewEvent]) -> list[Outcome]:
-        """Append in a transaction of its own, and wake those who wait for the log."""
+        """Append in a transaction of its own, and wake those who wait for the log.
+
+        Raises NotYetProjected as `read` does, and before anything is recorded.
+        """
+        await self._caught_up()
         if not new:
             return []
         async with self.engine.connect() as conn:

@@ -9,7 +9,7 @@ import strawberry
 from strawberry.types import Info
 
 from service.api.cursors import PAGE_DEFAULT, PAGE_MAX, Scope
-from service.api.loading import LOAD, Loader, taken
+from service.api.loading import LOAD, Loaded, Loader, taken
 from service.queries.paging import Key, Slice
 
 Item = TypeVar("Item")
@@ -77,7 +77,7 @@ def related(load: Loader, *, description: str, paged: bool = False, name: str | 
     return declare
 
 
-def fresh() -> dict[int, Any]:
+def fresh() -> Loaded:
     """The place for what is loaded, empty."""
     return {}
 
@@ -108,7 +108,7 @@ class Connection(Generic[Item]):
     scope: strawberry.Private[Scope]
     read_at: strawberry.Private[int]  #: the position that the page was read as of.
     of: strawberry.Private[Slice[Any]]
-    loaded: strawberry.Private[dict[int, Any]] = field(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = field(default_factory=fresh)
 
     @strawberry.field(description="the items with their cursors")
     def edges(self) -> list[Edge[Item]]:

@@ -6,6 +6,7 @@ document alone, never on how many rows a page has; nothing is fetched that is no
 selected; and every resolver is a plain look-up of what was loaded.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, cast
@@ -30,7 +31,8 @@ from graphql import (
 from sqlalchemy import Connection
 from strawberry.types import Info
 
-from service.domain.errors import OnrecordError
+from service.domain.article import shown
+from service.domain.errors import BadArgument, OnrecordError
 from service.queries.snapshot import Snapshot
 
 #: Where a field's metadata names its loader.
@@ -66,16 +68,26 @@ class Failure:
     error: OnrecordError
 
 
-class Holder(Protocol):
-    """An object that keeps what was loaded for its fields, by the field's first node in the document."""
+#: What was loaded for the fields of an object, by the nodes of the document that select the field.
+Loaded = dict[tuple[int, ...], Any]
 
-    loaded: dict[int, Any]
+
+class Holder(Protocol):
+    """An object that keeps what was loaded for its fields."""
+
+    loaded: Loaded
+
+
+def _key(nodes: Iterable[FieldNode]) -> tuple[int, ...]:
+    # All of them: one object may be reached by two ways that share a fragment, and what
+    # was loaded for the fragment alone must not stand where more is selected beside it.
+    return tuple(id(node) for node in nodes)
 
 
 def taken(holder: Holder, info: Info[Any, Any]) -> Any:
     """What was loaded for the field that is being resolved."""
-    # The same node that `Selection` keyed it by: both collect fields in the order of the document.
-    value = holder.loaded[id(cast(Any, info)._raw_info.field_nodes[0])]
+    # The same nodes that `Selection` keyed it by: both collect fields in the order of the document.
+    value = holder.loaded[_key(cast(Any, info)._raw_info.field_nodes)]
     if isinstance(value, Failure):
         raise value.error
     return value
@@ -105,7 +117,7 @@ class Selection:
             strawberry_field = definition.extensions.get("strawberry-definition")
             loader = cast("Loader | None", strawberry_field and strawberry_field.metadata.get(LOAD))
             if loader is not None:
-                values = self._load_field(loader, reader, definition, parents, nodes[0])
+                values = self._load_field(loader, reader, definition, parents, nodes)
             elif below and nodes[0].name.value == "edges":
                 self._load_edges(reader, definition, parents, below)
                 continue
@@ -155,15 +167,16 @@ class Selection:
         reader: Reader,
         definition: GraphQLField,
         parents: Sequence[Any],
-        node: FieldNode,
+        nodes: Sequence[FieldNode],
     ) -> Sequence[Any]:
-        arguments = get_argument_values(definition, node, self.variables)
+        arguments = get_argument_values(definition, nodes[0], self.variables)
         try:
+            _refuse_what_no_text_holds(arguments)
             values = loader(reader, parents, arguments)
         except OnrecordError as error:
             values = [Failure(error)] * len(parents)
         for parent, value in zip(parents, values, strict=True):
-            parent.loaded[id(node)] = value
+            parent.loaded[_key(nodes)] = value
         return values
 
     def collect(self, of: GraphQLObjectType, selections: Iterable[SelectionSetNode]) -> dict[str, list[FieldNode]]:
@@ -214,6 +227,25 @@ class Selection:
             return True
         named = self.schema.type_map.get(condition)
         return isinstance(named, GraphQLInterfaceType | GraphQLUnionType) and self.schema.is_sub_type(named, of)
+
+
+_NO_TEXT: Final = re.compile("[\x00\ud800-\udfff]")
+
+
+def _refuse_what_no_text_holds(value: Any) -> None:
+    """Raises BadArgument for a string that the database could not even compare with what it holds."""
+    match value:
+        case str():
+            if _NO_TEXT.search(value):
+                raise BadArgument(f"{shown(value)} holds a NUL or half of a surrogate pair; remove it")
+        case dict():
+            for each in cast("dict[str, Any]", value).values():
+                _refuse_what_no_text_holds(each)
+        case list():
+            for each in cast("list[Any]", value):
+                _refuse_what_no_text_holds(each)
+        case _:
+            pass
 
 
 def _flat(values: Iterable[Any]) -> Iterable[Any]:

@@ -9,11 +9,11 @@ from strawberry.types import Info
 from service.api.context import Context
 from service.api.fields import arg, fresh
 from service.api.inputs import ArticleInput, as_sent, to_article
-from service.api.loading import Reader
+from service.api.loading import Loaded, Reader
 from service.api.scalars import Instant, Position
 from service.api.types import Article, Problem
 from service.domain import article as documents
-from service.domain.errors import BadArgument, DocumentInvalid, OnrecordError, PropositionMissing
+from service.domain.errors import BadArgument, DocumentInvalid, NothingProjected, OnrecordError, PropositionMissing
 from service.domain.errors import Problem as Fault
 from service.domain.events import ArticleRetracted
 from service.log import Appended, NewEvent, Outcome, Refused, Repeated
@@ -73,7 +73,7 @@ def _refused(error: OnrecordError) -> ArticleRefused:
 
 @strawberry.type(description="What can be recorded.")
 class Mutation:
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @strawberry.mutation(description="record an article, or its next revision")
     async def record_article(
@@ -152,7 +152,11 @@ async def _append(info: Info[Context, Any], new: list[NewEvent], urls: list[str]
         context.selection.descend(reader, definition, answers, below)
         return answers
 
-    return await context.read(answer)
+    try:
+        return await context.read(answer)
+    except NothingProjected:
+        # It is in the log all the same; whoever projects first will find it there.
+        return [_outcome(each, None, projected=False) for each in outcomes]
 
 
 def _outcome(outcome: Outcome, article: Article | None, *, projected: bool) -> Any:

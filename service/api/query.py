@@ -9,7 +9,7 @@ import strawberry
 
 from service.api.fields import Connection, arg, fresh, related
 from service.api.loaders import many, one
-from service.api.loading import Arguments, Loader, Reader
+from service.api.loading import Arguments, Loaded, Loader, Reader
 from service.api.scalars import Instant, Position
 from service.api.types import (
     Article,
@@ -142,8 +142,9 @@ def _nodes(reader: Reader, ids: Sequence[str]) -> list[Any]:
 
 
 def _numbers(names: Sequence[str]) -> dict[int, str]:
-    """Positions by number; a name that is none names nothing."""
-    return {int(name): name for name in names if name.isascii() and name.isdigit() and len(name) < 19}
+    """Positions by number; a name that is none, or not as answers write it, names nothing."""
+    digits = (name for name in names if name.isascii() and name.isdigit() and len(name) < 19)
+    return {int(name): name for name in digits if str(int(name)) == name}
 
 
 def _articles_by_name(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
@@ -235,7 +236,7 @@ Slug = Annotated[str, arg("the slug that names it")]
 
 @strawberry.type(description="What is on record, and what is believed because of it.")
 class Query:
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @related(_log, description="the log, and how far it is projected")
     def log(self) -> Log: ...

@@ -5,6 +5,7 @@ from enum import Enum
 from typing import Any, NewType
 
 import strawberry
+from graphql import GraphQLError
 
 from service.domain import article, policies
 from service.domain.events import EventType
@@ -18,7 +19,8 @@ Instant = NewType("Instant", datetime)
 
 def _position(value: Any) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 2**63:
-        raise ValueError("a position is a whole number from 0")
+        # One of GraphQL's own, so that a literal, which validation parses, is the caller's mistake as well.
+        raise GraphQLError("a position is a whole number from 0")
     return value
 
 

@@ -14,7 +14,7 @@ import strawberry
 from service import texts
 from service.api.fields import PAGING, Connection, arg, fresh, related
 from service.api.loaders import many, one
-from service.api.loading import Arguments, Reader
+from service.api.loading import Arguments, Loaded, Reader
 from service.api.scalars import Instant, Json, Moment, Position
 from service.domain import policies
 from service.domain.article import Certainty, ChangeOf, Form, Stance
@@ -117,6 +117,11 @@ _text = one(
     lambda reader, hashes, _: texts.texts_by_hash(reader.conn, hashes),
     str,
 )
+_topic_of = one(
+    lambda claim: claim.topic_slug,
+    lambda _, slugs, __: {slug: slug for slug in slugs},
+    lambda slug: Topic(slug=slug),
+)
 _article_of_event = one(
     lambda event: event.position,
     lambda reader, at, _: stored_articles.articles_by_event(reader.conn, reader.position, at),
@@ -149,7 +154,7 @@ class Claim(Node):
     proposition: str = strawberry.field(description="what is claimed, in the words it was first put into")
     first_position: Position = strawberry.field(description="where the log first named it")
     topic_slug: strawberry.Private[str | None]
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
     def from_domain(cls, claim: stored_claims.Claim) -> "Claim":
@@ -161,9 +166,8 @@ class Claim(Node):
             topic_slug=claim.topic,
         )
 
-    @strawberry.field(description="what it is about; null where no article says")
-    def topic(self) -> "Topic | None":
-        return None if self.topic_slug is None else Topic(slug=self.topic_slug)
+    @related(_topic_of, description="what it is about; null where no article says")
+    def topic(self) -> "Topic | None": ...
 
     @related(
         many(
@@ -240,7 +244,7 @@ class Wording:
     proposition: str = strawberry.field(description="the words")
     language: str | None = strawberry.field(description="their language, as a BCP 47 tag; null where not known")
     position: Position = strawberry.field(description="the event that holds them")
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
     def from_domain(cls, wording: stored_claims.Wording) -> "Wording":
@@ -262,7 +266,7 @@ class Belief:
     single_speaker: bool = strawberry.field(description="whether exactly one speaker takes a side")
     since: "Transition" = strawberry.field(description="the transition that set the present state and reason")
     claim_slug: strawberry.Private[str]
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
     def from_domain(cls, belief: stored_claims.Belief) -> "Belief":
@@ -309,7 +313,7 @@ class Transition:
     to: State = strawberry.field(description="the state after")
     reason: Reason = strawberry.field(description="why, after")
     claim_slug: strawberry.Private[str]
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
     def from_domain(cls, transition: stored_claims.Transition) -> "Transition":
@@ -338,7 +342,7 @@ class ClaimSpeaker:
     speaker_slug: strawberry.Private[str]
     place: strawberry.Private[tuple[str, int, int]]
     since_position: Position = strawberry.field(description="from which position on the statement stands")
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
     def from_domain(cls, speaker: stored_statements.ClaimSpeaker) -> "ClaimSpeaker":
@@ -402,7 +406,7 @@ class Statement(Node):
     live: bool = strawberry.field(description="whether its article has neither dropped nor retracted it")
     claim_slug: strawberry.Private[str]
     speaker_slug: strawberry.Private[str]
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
     def from_domain(cls, said: stored_statements.Statement) -> "Statement":
@@ -482,7 +486,7 @@ class Article(Node):
     first_position: Position = strawberry.field(description="where the article was first recorded")
     live: bool = strawberry.field(description="whether its statements count: neither revised nor retracted")
     outlet_slug: strawberry.Private[str]
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
     def from_domain(cls, article: stored_articles.Article) -> "Article":
@@ -575,7 +579,7 @@ class Outlet(Node):
     slug: str = strawberry.field(description="what names it")
     name: str = strawberry.field(description="its name, as its latest article gives it")
     first_position: Position = strawberry.field(description="where the log first named it")
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
     def from_domain(cls, outlet: stored_articles.Outlet) -> "Outlet":
@@ -611,7 +615,7 @@ class Speaker(Node):
     bloc: str | None = strawberry.field(description="the bloc, as the latest statement gives it")
     own_voice: bool = strawberry.field(description="whether this is an outlet speaking for itself")
     first_position: Position = strawberry.field(description="where the log first named the speaker")
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
     def from_domain(cls, speaker: stored_articles.Speaker) -> "Speaker":
@@ -651,7 +655,7 @@ class Speaker(Node):
 @strawberry.type(description="What claims are about.")
 class Topic:
     slug: str = strawberry.field(description="what names it")
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @related(
         many(
@@ -680,7 +684,7 @@ class Event(Node):
     actor: str = strawberry.field(description="who really sent it")
     event_id: strawberry.ID = strawberry.field(description="what names it in every copy of the log")
     envelope: strawberry.Private[Envelope]
-    loaded: strawberry.Private[dict[int, Any]] = own(default_factory=fresh)
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
     def from_domain(cls, envelope: Envelope) -> "Event":

@@ -38,6 +38,9 @@ def _usage(error: Exception) -> str:
     context = getattr(error, "ctx", None)
     command = getattr(context, "command_path", "onrecord")
     message = getattr(error, "format_message", lambda: str(error))()
+    if not message:
+        # Called with nothing, it has printed its help already.
+        return ""
     return f"{_sentence(message)} `{command} --help` says what it takes."
 
 

@@ -59,13 +59,14 @@ class Listener:
     def _connect(self) -> bool:
         try:
             conn = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            raw = cast("psycopg.Connection[Any]", conn.connection.driver_connection)
             # Out of the pool: nobody else shall be told what we listen for.
             conn.detach()
+            self._conn, self._raw = conn, raw
             conn.exec_driver_sql(f"LISTEN {self._channel}")
         except (SQLAlchemyError, OnrecordError):
+            self._hang_up()
             return False
-        self._conn = conn
-        self._raw = cast("psycopg.Connection[Any]", conn.connection.driver_connection)
         return True
 
     def _drain(self) -> None:
@@ -77,7 +78,8 @@ class Listener:
             self._hang_up()
 
     def _hang_up(self) -> None:
-        if self._conn is not None:
+        if self._conn is not None and self._raw is not None:
+            self._raw.close()
             self._conn.invalidate()
             self._conn.close()
         self._conn = self._raw = None

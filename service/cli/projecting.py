@@ -1,6 +1,7 @@
 """Keeping the read tables up with the log: the loop around the projector."""
 
 import contextlib
+import logging
 import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -8,7 +9,6 @@ from dataclasses import replace
 from typing import Final
 
 import psycopg
-import structlog
 from sqlalchemy import Engine, update
 from sqlalchemy.exc import DBAPIError
 
@@ -25,7 +25,7 @@ _RETRY_S: Final = 30.0
 #: No request on the old read tables takes longer, so they may go then.
 _REQUEST_S_MAX: Final = 60.0
 
-_logger: structlog.stdlib.BoundLogger = structlog.get_logger("onrecord.projector")
+_logger = logging.getLogger("onrecord.projector")
 
 
 class Superseded(Exception):
@@ -63,6 +63,7 @@ class Projecting:
         self._superseded_since = time.monotonic() if generation.live else None
         self.position = generation.position  #: projected up to here, as far as this process knows.
         self.stopped: Progress | None = None  #: the event that cannot be projected, and why.
+        self._failure: Exception | None = None  # where that was raised, for the service's own log
 
     def catch_up(self) -> Iterator[Progress]:
         """Project what the log holds, batch by batch, until there is no more of it or an event stops it.
@@ -79,7 +80,7 @@ class Projecting:
             if progress is None:
                 continue
             self.position = progress.position
-            self._note(progress)
+            self.stopped = None if progress.stopped_at is None else progress
             self._announce()
             yield progress
             if progress.stopped_at is not None:
@@ -93,6 +94,7 @@ class Projecting:
         Outlives a database that goes away and comes back.
         """
         back_off_s = 0.0
+        told: str | None = None
         while not stopping.is_set():
             try:
                 for _ in self.catch_up():
@@ -101,18 +103,22 @@ class Projecting:
                 self._drop_superseded()
                 back_off_s = 0.0
                 if self.stopped is None:
+                    told = None
                     listener.wait()
-                else:
-                    stopping.wait(_RETRY_S)
+                    continue
+                if self.stopped.because != told:
+                    told = self.stopped.because
+                    _logger.error("the projector stopped: %s", told, exc_info=self._failure)
+                stopping.wait(_RETRY_S)
             except Superseded:
-                _logger.warning("projector ended: another onrecord projects into other read tables")
+                _logger.warning("the projector ended: another onrecord projects into other read tables")
                 return
             except Exception as error:
                 # Whatever it is: a service that answers and silently no longer projects would be worse.
                 self._projector.forget()
                 back_off_s = min(max(0.1, back_off_s * 2), _BACK_OFF_S_MAX)
                 trace = None if _of_the_connection(error) else error
-                _logger.exception("projecting failed", error=str(error), again_in_s=back_off_s, exc_info=trace)
+                _logger.error("projecting failed, again in %.1f s: %s", back_off_s, error, exc_info=trace)
                 stopping.wait(back_off_s)
 
     def _advanced(self) -> Progress | None:
@@ -141,19 +147,13 @@ class Projecting:
         with self._engine.begin() as conn:
             changed = conn.execute(update(row).where(here).values(stopped_at=stopped_at, because=because))
             if changed.rowcount:
-                _logger.error("an event cannot be projected", position=stopped_at, exc_info=error)
+                self._failure = error
                 return Progress(self.position, 0, stopped_at, because)
             known = {each.generation: each for each in projector.generations(conn)}
         if self._generation.generation not in known:
             raise Superseded
         self.position = known[self._generation.generation].position
         return None
-
-    def _note(self, progress: Progress) -> None:
-        stopped = None if progress.stopped_at is None else progress
-        if stopped is not None and self.stopped is None:
-            _logger.error("the projector stopped", position=stopped.stopped_at, because=stopped.because)
-        self.stopped = stopped
 
     def _announce(self) -> None:
         # After the commit and by itself, as with the log: only a hint, and it takes a lock of the server.
@@ -165,7 +165,7 @@ class Projecting:
             projector.promote(conn, self._generation.generation)
         self._generation = replace(self._generation, live=True)
         self._superseded_since = time.monotonic()
-        _logger.info("the new read tables are live", generation=self._generation.generation)
+        _logger.info("the new read tables are live: %s", self._generation.schema_name)
         self._announce()
 
     def _drop_superseded(self) -> None:
@@ -185,7 +185,7 @@ class Projecting:
                 conn.rollback()
                 return
         if gone:
-            _logger.info("the old read tables are gone", schemas=gone)
+            _logger.info("the old read tables are gone: %s", ", ".join(gone))
 
 
 @contextlib.contextmanager

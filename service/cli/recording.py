@@ -78,9 +78,9 @@ def catch_up(engine: Engine, settings: Settings) -> None:
         )
         return
     projecting = Projecting(engine, generation)
-    with terminal.waiting("Bringing the beliefs up to date ..."):
-        for _ in projecting.catch_up():
-            pass
+    with terminal.waiting("Bringing the beliefs up to date ...") as update:
+        for progress in projecting.catch_up():
+            update(f"Bringing the beliefs up to date, at position {progress.position:,} ...")
     if projecting.stopped is not None:
         terminal.warn(f"The beliefs are as of position {projecting.position}: {projecting.stopped.because}.")
 

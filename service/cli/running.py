@@ -50,7 +50,7 @@ def _run(args: Sequence[str], *, debug: bool) -> int:
         from service.cli.failures import told
 
         sentence, code = told(error)
-        sys.stderr.write(f"{sentence}\n")
+        sys.stderr.write(f"{sentence}\n" if sentence else "")
         return code
     if status == 128 + signal.SIGINT:
         # Typer says so of every signal; which one it was is known to our caller.

@@ -3,7 +3,7 @@
 import contextlib
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from functools import cache
 from typing import Final
 
@@ -97,16 +97,19 @@ def write(line: bytes) -> None:
 
 
 @contextlib.contextmanager
-def waiting(sentence: str) -> Generator[None]:
-    """Shows on a terminal that something takes its time, once it does; elsewhere nothing."""
+def waiting(sentence: str) -> Generator[Callable[[str], object]]:
+    """Shows on a terminal that something takes its time, once it does; elsewhere nothing.
+
+    Gives what changes the sentence.
+    """
     if not err().is_terminal:
-        yield
+        yield lambda _: None
         return
     status = err().status(sentence)
     timer = threading.Timer(_PATIENCE_S, status.start)
     timer.start()
     try:
-        yield
+        yield status.update
     finally:
         timer.cancel()
         timer.join()

@@ -276,17 +276,26 @@ class Fold:
         self.live: dict[tuple[str, str], list[RecordedStatement]] = {}
 
     def apply(self, event: Event, position: int) -> Change:
-        """Take in the event at `position`, and say what it changed."""
+        """Take in the event at `position`, and say what it changed.
+
+        Raises ValueError where no log that `append` wrote goes on like this; then
+        nothing was taken in.
+        """
         change = Change(position)
         match event:
             case ArticleRecorded(article=article) | ArticleRevised(article=article):
                 before = change.before = self.articles.get(article.url)
+                newest = 0 if before is None else before.revision
+                if article.revision != newest + 1:
+                    raise ValueError(f"revision {article.revision} of {article.url} follows revision {newest}")
                 first_position = position if before is None else before.first_position
                 change.began = statements_of(article, position=position, first_position=first_position)
                 after = ArticleLife(first_position, article.revision, position, change.began)
                 change.after = self.articles[article.url] = after
             case ArticleRetracted(url=url):
-                before = change.before = self.articles[url]
+                before = change.before = self.articles.get(url)
+                if before is None or before.position is None:
+                    raise ValueError(f"{url} is retracted, and was not live")
                 change.after = self.articles[url] = before._replace(position=None, statements=[])
             case _:
                 assert_never(event)

@@ -367,7 +367,7 @@ def _cut(chain: list[Transition], page: Page) -> Slice[Transition]:
     ]
     more = len(kept) > page.limit
     if page.backward:
-        kept = kept[-page.limit :]
+        kept = kept[max(0, len(kept) - page.limit) :]
         has_next, has_previous = page.before is not None, more
     else:
         kept = kept[: page.limit]

@@ -1,0 +1,164 @@
+"""The API as its users meet it: requests by HTTP to the app in this process, and a projector to keep up."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+import pytest
+from sqlalchemy import event
+
+from service import log, projector
+from service.api.app import create
+from service.cli import projecting
+from service.database import engine as engines
+from service.domain import article as documents
+from service.domain.article import Article
+from service.domain.events import Event
+from service.domain.policies import NAMES
+from service.log import NewEvent
+from service.projector import Generation, Projector
+from tests.conftest import Database
+
+#: The five seed articles, in the order in which tests record them: at positions 1 to 5.
+SEEDS = [documents.read(path.read_bytes()) for path in sorted(Path(__file__).parents[1].glob("seeds/*.json"))]
+
+
+class Api:
+    """The service on a test's own database. It projects when it is told to, and between requests nothing moves."""
+
+    def __init__(self, database: Database, *, listening: bool = True) -> None:
+        self.engine = engines.create(database.service_url)
+        self._reading = engines.create_async(database.service_url)
+        self._listening = listening
+        self._projector: Projector | None = None
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            stack.callback(self.engine.dispose)
+            self._runner = stack.enter_context(asyncio.Runner())
+            stack.callback(lambda: self._runner.run(self._reading.dispose()))
+            app = create(engine=self._reading, actor="token:desk")
+            if self._listening:
+                lifespan = app.router.lifespan_context(app)
+                self._runner.run(lifespan.__aenter__())
+                stack.callback(lambda: self._runner.run(lifespan.__aexit__(None, None, None)))
+            transport = httpx.ASGITransport(app)
+            self._client = httpx.AsyncClient(transport=transport, base_url="http://onrecord")
+            stack.callback(lambda: self._runner.run(self._client.aclose()))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    # --- asking ---------------------------------------------------------------------
+
+    def send(self, method: str = "POST", **request: Any) -> httpx.Response:
+        """One request as it is, and its response."""
+        return self._runner.run(self._client.request(method, "/graphql", **request))
+
+    def answer(self, query: str, *, headers: Mapping[str, str] | None = None, **variables: Any) -> dict[str, Any]:
+        """The whole answer to a document; lone surrogates in it or its variables are sent as JSON escapes."""
+        body = json.dumps({"query": query, "variables": variables})
+        sent = {"content-type": "application/json", **(headers or {})}
+        response = self.send(content=body, headers=sent)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    def ask(self, query: str, **variables: Any) -> Any:
+        """What is answered, where nothing may go wrong."""
+        answer = self.answer(query, **variables)
+        assert "errors" not in answer, answer["errors"]
+        return answer["data"]
+
+    def errors(self, query: str, **variables: Any) -> list[tuple[str, str]]:
+        """The code and message of each error."""
+        answer = self.answer(query, **variables)
+        return [(each["extensions"]["code"], each["message"]) for each in answer.get("errors", [])]
+
+    def codes(self, query: str, **variables: Any) -> list[str]:
+        """The code of each error."""
+        return [code for code, _ in self.errors(query, **variables)]
+
+    # --- recording and projecting ---------------------------------------------------
+
+    def append(self, *happened: Article | Event) -> None:
+        """Put what happened into the log, and no further."""
+        new = [
+            NewEvent.of_article(each, actor="cli:test")
+            if isinstance(each, Article)
+            else NewEvent.of(each, actor="cli:test")
+            for each in happened
+        ]
+        with self.engine.begin() as conn:
+            log.append_all(conn, new)
+
+    def project(self, policies: Sequence[str] = NAMES) -> None:
+        """Bring the beliefs up to the head of the log."""
+        if self._projector is None:
+            self._projector = Projector(self.prepare(policies))
+        with self.engine.begin() as conn:
+            progress = self._projector.advance(conn, limit=100_000)
+        assert progress.stopped_at is None, progress.because
+
+    def record(self, *happened: Article | Event) -> None:
+        """Append, and project."""
+        self.append(*happened)
+        self.project()
+
+    def prepare(self, policies: Sequence[str] = NAMES) -> Generation:
+        """Make the read tables, with nothing in them."""
+        with self.engine.begin() as conn:
+            return projector.prepare(conn, policies)
+
+    @contextlib.contextmanager
+    def projecting(self) -> Generator[None]:
+        """The projector of the service runs in the background meanwhile."""
+        with projecting.in_background(self.engine, self.prepare()):
+            yield
+
+    def recorded(self) -> list[tuple[int, Event]]:
+        """The events of the log with their positions."""
+        with self.engine.begin() as conn:
+            return [(entry.position, entry.event()) for entry in log.stream(conn)]
+
+    def head(self) -> int:
+        """How many events the log holds."""
+        with self.engine.begin() as conn:
+            return log.head(conn)
+
+    @contextlib.contextmanager
+    def statements(self) -> Generator[list[str]]:
+        """The SQL that requests cause meanwhile, as the engine hands it to the driver."""
+        seen: list[str] = []
+
+        def note(conn: object, cursor: object, statement: str, *_: object) -> None:
+            seen.append(statement)
+
+        engine = self._reading.sync_engine
+        event.listen(engine, "before_cursor_execute", note)
+        try:
+            yield seen
+        finally:
+            event.remove(engine, "before_cursor_execute", note)
+
+
+@pytest.fixture(name="api")
+def served(database: Database) -> Iterator[Api]:
+    """The service on a database of this test's own, in which nothing is recorded."""
+    with Api(database) as api:
+        yield api
+
+
+@pytest.fixture(name="seeded")
+def seeded(api: Api) -> Api:
+    """The service with the five seed articles recorded and projected."""
+    api.record(*SEEDS)
+    return api

@@ -1,0 +1,323 @@
+"""The command line as processes of their own: what starts, follows, is interrupted, and ends."""
+
+import contextlib
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from queue import Empty, Queue
+from typing import IO, Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+
+from service import log
+from service.cli.listening import Listener
+from service.domain.article import Article
+from tests.builders import article, asserts, document, raw
+from tests.conftest import Database
+
+ROOT = Path(__file__).resolve().parents[1]
+WAIT_S_MAX = 60
+
+
+class Process:
+    """A running `onrecord`, whose output is read as it comes."""
+
+    def __init__(self, *args: str, **settings: str) -> None:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("ONRECORD_")}
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "service", *args],
+            cwd=ROOT,
+            env={**clean, **{f"ONRECORD_{name.upper()}": value for name, value in settings.items()}},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        self.out, self.err = (self._lines(each) for each in (self.process.stdout, self.process.stderr))
+
+    def _lines(self, stream: IO[bytes] | None) -> "Queue[str]":
+        assert stream is not None
+        found: Queue[str] = Queue()
+
+        def read() -> None:
+            for line in stream:
+                found.put(line.decode().rstrip("\n"))
+
+        threading.Thread(target=read, daemon=True).start()
+        return found
+
+    def send(self, data: bytes) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def line(self, pattern: str, of: "Queue[str] | None" = None) -> re.Match[str]:
+        """The next line of its output that matches; fails if none comes."""
+        until = time.monotonic() + WAIT_S_MAX
+        seen: list[str] = []
+        while time.monotonic() < until:
+            try:
+                seen.append((self.out if of is None else of).get(timeout=0.2))
+            except Empty:
+                if self.process.poll() is not None:
+                    break
+            else:
+                if found := re.search(pattern, seen[-1]):
+                    return found
+        raise AssertionError(f"no {pattern!r} in {seen}; on standard error {list(self.err.queue)}")
+
+    def ends(self, how: int | None = None) -> int:
+        """Its exit status, after the signal `how` if one is named."""
+        if how is not None:
+            self.process.send_signal(how)
+        return self.process.wait(timeout=WAIT_S_MAX)
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
+            assert stream is not None
+            with contextlib.suppress(BrokenPipeError):
+                stream.close()
+
+
+Start = Callable[..., Process]
+
+
+@pytest.fixture
+def start_anywhere(tmp_path: Path) -> Iterator[Start]:
+    """Starts `onrecord`, and ends it with the test."""
+    started: list[Process] = []
+
+    def start(*args: str, **settings: str) -> Process:
+        # Whatever a test forgets to set must not be found in somebody's data.
+        started.append(Process(*args, **{"data_dir": str(tmp_path / "data"), **settings}))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.close()
+
+
+@pytest.fixture
+def start(start_anywhere: Start, database: Database) -> Start:
+    """Starts `onrecord` on the test's database."""
+    where = database.service_url.render_as_string(hide_password=False)
+    return lambda *args, **settings: start_anywhere(*args, database_url=where, **settings)
+
+
+def record(engine: Engine, *articles: Article) -> None:
+    """As another process does."""
+    with engine.begin() as conn:
+        log.append_all(conn, [log.NewEvent.of_article(each, actor="test") for each in articles])
+    with engine.begin() as conn:
+        log.announce(conn)
+
+
+def ask(address: str, query: str) -> Any:
+    request = urllib.request.Request(
+        address, json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=WAIT_S_MAX) as answer:
+        return json.load(answer)["data"]
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    until = time.monotonic() + WAIT_S_MAX
+    while not true():
+        assert time.monotonic() < until, "it never came to be"
+        time.sleep(0.05)
+
+
+def projected(engine: Engine) -> int:
+    with engine.connect() as conn:
+        return conn.scalar(text("SELECT max(position) FROM onrecord.generation WHERE live")) or 0
+
+
+# --- serve ------------------------------------------------------------------------
+
+
+def test_the_service_answers_projects_what_others_record_and_stops_when_told(start: Start, engine: Engine):
+    service = start("serve", "--port", "0")
+    address = service.line(r"answers at (http://127\.0\.0\.1:\d+/graphql)")[1]
+    record(engine, article("a", nato=asserts("x")))
+    eventually(lambda: projected(engine) == 1)
+    query = '{ claim(slug: "x") { belief { state } } }'
+    assert ask(address, query) == {"claim": {"belief": {"state": "ASSERTED"}}}
+    assert service.ends(signal.SIGTERM) == 0
+    assert "Stopped." in list(service.err.queue)
+
+
+def test_the_projector_outlives_its_connections(start: Start, engine: Engine, database: Database):
+    service = start("serve", "--port", "0")
+    service.line("answers at")
+    superuser = create_engine(database.superuser_url.set(drivername="postgresql+psycopg"))
+    with superuser.begin() as conn:
+        conn.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        )
+    superuser.dispose()
+    engine.dispose()
+    record(engine, article("a", nato=asserts("x")))
+    eventually(lambda: projected(engine) == 1)
+    assert service.ends(signal.SIGTERM) == 0
+
+
+def test_a_port_that_is_taken_is_told(start: Start):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        service = start("serve", "--port", str(port))
+        service.line(f"Port {port} at 127.0.0.1 cannot be used.*--port", service.err)
+        assert service.ends() == 1
+
+
+def test_a_database_that_is_behind_is_not_served(start_anywhere: Start, empty_database: Database):
+    where = empty_database.service_url.render_as_string(hide_password=False)
+    service = start_anywhere("serve", "--port", "0", database_url=where)
+    service.line("run `onrecord migrate`", service.err)
+    assert service.ends() == 1
+
+
+# --- the others -------------------------------------------------------------------
+
+
+def test_the_projector_as_a_process_of_its_own(start: Start, engine: Engine):
+    record(engine, article("a", nato=asserts("x")))
+    once = start("project", "--once")
+    once.line("up to date, at position 1; 1 entry was new")
+    assert once.ends() == 0
+    for_good = start("project")
+    for_good.line("projector runs", for_good.err)
+    record(engine, article("b", nato=asserts("x")))
+    eventually(lambda: projected(engine) == 2)
+    assert for_good.ends(signal.SIGTERM) == 128 + signal.SIGTERM
+
+
+def test_who_follows_the_log_sees_what_is_recorded_later(start: Start, engine: Engine):
+    record(engine, article("a", nato=asserts("x")))
+    following = start("log", "--follow", "--json")
+    assert json.loads(following.line(".+")[0])["position"] == 1
+    record(engine, article("b", nato=asserts("x")))
+    assert json.loads(following.line(".+")[0])["position"] == 2
+    assert following.ends(signal.SIGINT) == 128 + signal.SIGINT
+    assert not list(following.err.queue)
+
+
+def test_who_reads_no_further_ends_the_log_quietly(engine: Engine, database: Database):
+    record(engine, *(article(f"n{i}", nato=asserts("x")) for i in range(2000)))
+    where = database.service_url.render_as_string(hide_password=False)
+    command = f"{shlex.quote(sys.executable)} -m service log | head -n 1"
+    ran = subprocess.run(
+        command, shell=True, cwd=ROOT, env={**os.environ, "ONRECORD_DATABASE_URL": where}, capture_output=True
+    )
+    assert ran.stdout.count(b"\n") == 1
+    assert ran.stderr == b""
+
+
+def test_an_import_that_is_interrupted_keeps_what_it_recorded_and_can_go_on(start: Start, engine: Engine):
+    documents = [raw(document(f"n{i}", nato=asserts("x"))) + b"\n" for i in range(150)]
+    importing = start("import", "-")
+    importing.send(b"".join(documents))
+    eventually(lambda: head(engine) == 100)
+    assert importing.ends(signal.SIGINT) == 128 + signal.SIGINT
+    importing.line("100 recorded.")
+    assert any("run it again to go on" in line for line in list(importing.err.queue))
+    again = start("import", "-")
+    assert again.process.stdin is not None
+    again.send(b"".join(documents))
+    again.process.stdin.close()
+    again.line("50 recorded, 100 known already.")
+    assert again.ends() == 0
+
+
+def head(engine: Engine) -> int:
+    with engine.connect() as conn:
+        return log.head(conn)
+
+
+def test_an_import_beside_a_running_service_does_no_harm(start: Start, engine: Engine):
+    service = start("serve", "--port", "0")
+    service.line("answers at")
+    importing = start("import", "-")
+    assert importing.process.stdin is not None
+    importing.send(b"".join(raw(document(f"n{i}", nato=asserts("x"))) + b"\n" for i in range(500)))
+    importing.process.stdin.close()
+    importing.line("500 recorded.")
+    assert importing.ends() == 0
+    assert projected(engine) == 500
+    assert service.ends(signal.SIGTERM) == 0
+
+
+# --- nothing configured -----------------------------------------------------------
+
+
+def test_without_a_database_there_is_one_in_the_data_folder(start_anywhere: Start, server_folders: Path):
+    folder = str(server_folders / "default")
+    importing = start_anywhere("import", "seeds", data_dir=folder)
+    importing.line("5 recorded.")
+    assert importing.ends() == 0
+    service = start_anywhere("serve", data_dir=folder, port="0")
+    address = service.line(r"answers at (http://127\.0\.0\.1:\d+/graphql)")[1]
+    assert ask(address, "{ log { head } }") == {"log": {"head": 5}}
+    # Beside the service, on the same server.
+    showing = start_anywhere("claim", "troops-withdrawing", data_dir=folder)
+    showing.line("UNVERIFIED  CONFLICT")
+    assert showing.ends() == 0
+    assert service.ends(signal.SIGINT) == 0
+    assert not (server_folders / "default" / "postgres" / "data" / "postmaster.pid").exists()
+
+
+def test_the_demo_can_be_seen_twice(start_anywhere: Start, server_folders: Path):
+    folder = str(server_folders / "demos")
+    for _ in range(2):
+        demo = start_anywhere("demo", "--port", "0", data_dir=folder, database_url="postgresql://nowhere/none")
+        address = demo.line(r"answers at (http://127\.0\.0\.1:\d+/graphql)")[1]
+        query = demo.line(r"^  (\{.*\})$")[1]
+        assert len(ask(address, query)["claims"]["nodes"]) == 5
+        assert ask(address, "{ log { head projected } }") == {"log": {"head": 5, "projected": 5}}
+        assert demo.ends(signal.SIGINT) == 0
+    assert [each.name for each in (server_folders / "demos").iterdir()] == ["demo"]
+
+
+# --- waiting ----------------------------------------------------------------------
+
+
+def test_a_listener_hears_at_once_and_again_after_its_connection_was_lost(engine: Engine, database: Database):
+    with Listener(engine, log.CHANNEL) as listener:
+        listener.wait()  # connects
+        for _ in range(2):
+            with engine.begin() as conn:
+                log.announce(conn)
+            began = time.monotonic()
+            listener.wait(WAIT_S_MAX)
+            assert time.monotonic() - began < WAIT_S_MAX / 2
+            superuser = create_engine(database.superuser_url.set(drivername="postgresql+psycopg"))
+            with superuser.begin() as conn:
+                conn.execute(text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"))
+            superuser.dispose()
+            listener.wait(WAIT_S_MAX)  # notices
+            listener.wait(WAIT_S_MAX)  # connects anew
+
+
+def test_a_listener_can_be_woken_for_good(engine: Engine):
+    with Listener(engine, log.CHANNEL) as listener:
+        listener.wait()
+        listener.wake()
+        for _ in range(2):
+            began = time.monotonic()
+            listener.wait(WAIT_S_MAX)
+            assert time.monotonic() - began < WAIT_S_MAX / 2
