@@ -40,7 +40,17 @@ class Settings(BaseSettings):
     )
     data_dir: Path = Field(
         default_factory=default_data_dir,
-        description="where the embedded server keeps its data",
+        description="where the embedded server keeps its data, and the service its signing key and newest checkpoint",
+    )
+    origin: str | None = Field(
+        default=None,
+        pattern=r"^[^\s+\x00-\x1f\x7f]{1,255}$",
+        description="the name under which the log is signed, as news.example/log, for good; a random one by default",
+    )
+    signing_key: SecretStr | None = Field(
+        default=None,
+        description="the base64 of 32 random bytes, from which checkpoints are signed; "
+        "by default made once, in the data folder",
     )
     postgres_bin: Path | None = Field(
         default=None,

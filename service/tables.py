@@ -133,6 +133,62 @@ generation = Table(
     info={"service_may": "SELECT, INSERT, UPDATE, DELETE"},
 )
 
+# --- the tree ---------------------------------------------------------------------
+
+#: How far the tree has got with the log. One row: it is the right to make the tree grow.
+tree = Table(
+    "tree",
+    log_metadata,
+    Column("one", Boolean, primary_key=True),
+    Column("size", BigInteger, nullable=False),
+    CheckConstraint("one", name="one"),
+    CheckConstraint("size >= 0", name="size"),
+    info={"service_may": "SELECT, UPDATE"},
+)
+
+#: The tree's hashes, 256 in a tile, fewer in those that are not full yet. Derived from the log alone.
+tile = Table(
+    "tile",
+    log_metadata,
+    Column("level", SmallInteger, primary_key=True, autoincrement=False),
+    Column("index", BigInteger, primary_key=True, autoincrement=False),
+    Column("hashes", LargeBinary, nullable=False),
+    CheckConstraint("octet_length(hashes) BETWEEN 32 AND 8192 AND octet_length(hashes) % 32 = 0", name="hashes"),
+    info={"service_may": "SELECT, INSERT, UPDATE, DELETE"},
+)
+
+#: As whom the log signs: the last row holds. Another begins where a loss was accepted, so that it stays visible.
+log_identity = Table(
+    "log_identity",
+    log_metadata,
+    Column("number", Integer, primary_key=True, autoincrement=False),
+    Column("origin", Key, nullable=False, unique=True),
+    Column("public_key", LargeBinary, nullable=False),
+    Column("since_size", BigInteger, nullable=False),
+    Column("begun_at", DateTime(timezone=True), nullable=False),
+    Column("reason", Text),  # why the one before was given up
+    Column("given_up", Text),  # the checkpoint that the log could no longer answer for
+    CheckConstraint("octet_length(public_key) = 32", name="public_key"),
+    CheckConstraint("number = 1 OR reason IS NOT NULL", name="reason"),
+    info={"service_may": "SELECT, INSERT"},
+)
+
+#: Everything that was ever signed.
+checkpoint = Table(
+    "checkpoint",
+    log_metadata,
+    Column("origin", Key, primary_key=True),
+    Column("size", BigInteger, primary_key=True, autoincrement=False),
+    Column("root", LargeBinary, nullable=False),
+    Column("note", Text, nullable=False),
+    Column("signed_at", DateTime(timezone=True), nullable=False),
+    CheckConstraint("octet_length(root) = 32", name="root"),
+    info={"service_may": "SELECT, INSERT"},
+)
+
+#: What was signed stays too.
+GUARDED_TREE: Final = (log_identity, checkpoint)
+
 # --- the read side ----------------------------------------------------------------
 
 read_metadata = MetaData(naming_convention=_NAMES)

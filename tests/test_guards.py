@@ -49,10 +49,7 @@ def role(request: pytest.FixtureRequest, database: Database) -> Iterator[Engine]
 
 def dump(engine: Engine) -> dict[str, list[Any]]:
     with engine.begin() as conn:
-        return {
-            name: sorted(map(tuple, conn.exec_driver_sql(f"SELECT * FROM onrecord.{name}")))
-            for name in GUARDED
-        }
+        return {name: sorted(map(tuple, conn.exec_driver_sql(f"SELECT * FROM onrecord.{name}"))) for name in GUARDED}
 
 
 def refusal(role: Engine, sql: str, parameters: Any = ()) -> Any:
@@ -103,9 +100,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize("table", GUARDED)
-def test_nobody_changes_or_removes_what_was_recorded(
-    role: Engine, engine: Engine, events: int, table: str
-) -> None:
+def test_nobody_changes_or_removes_what_was_recorded(role: Engine, engine: Engine, events: int, table: str) -> None:
     before = dump(engine)
     key = ", ".join(column.name for column in tables.log_metadata.tables[f"onrecord.{table}"].primary_key)
     with permitted(role) as conn:
@@ -187,7 +182,7 @@ def test_everybody_may_continue_the_log(role: Engine, events: int) -> None:
         pytest.param("position + 2", "clock_timestamp()", id="a hole"),
         pytest.param("position + 1000", "clock_timestamp()", id="a great hole"),
         pytest.param("position + 1", "recorded_at", id="at the same time"),
-        pytest.param("position + 1", "recorded_at - interval '1 us'", id="back in time"),
+        pytest.param("position + 1", "recorded_at - interval '1 h'", id="back in time"),
         pytest.param("position", "clock_timestamp()", id="twice"),
         pytest.param("position - 2", "clock_timestamp()", id="over an older one"),
         pytest.param("0", "clock_timestamp()", id="before the first"),
@@ -225,8 +220,7 @@ def test_several_rows_at_once_must_continue_the_log_too(
 
 def test_an_empty_log_begins_at_one(role: Engine, engine: Engine) -> None:
     row = (
-        "VALUES (%s, gen_random_uuid(), 'ArticleRecorded', 1, clock_timestamp(), 'cli:test', "
-        "'{}', sha256('{}'), '{}')"
+        "VALUES (%s, gen_random_uuid(), 'ArticleRecorded', 1, clock_timestamp(), 'cli:test', '{}', sha256('{}'), '{}')"
     )
     assert refusal(role, ROW + row, (2,)) is RESTRICTED
     assert refusal(role, ROW + row, (0,)) in {RESTRICTED, psycopg.errors.CheckViolation}

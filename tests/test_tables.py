@@ -87,7 +87,7 @@ def test_every_table_of_the_log_is_guarded_always(owner_engine: Engine) -> None:
         triggers = {tuple(row) for row in found}
     before, on_insert, on_delete, on_update, on_truncate = 2, 4, 8, 16, 32
     expected = {("event", "event_continue", "A", "continue_log", on_insert)}
-    for table in tables.GUARDED:
+    for table in (*tables.GUARDED, *tables.GUARDED_TREE):
         for name, kind in (("update", on_update), ("delete", on_delete), ("truncate", on_truncate)):
             expected.add((table.name, f"{table.name}_refuse_{name}", "A", "refuse_change", before + kind))
     assert triggers == expected
@@ -105,7 +105,7 @@ def test_the_service_may_do_with_each_table_what_tables_says(owner_engine: Engin
             granted.setdefault(table, set()).add(privilege)
     expected = {table.name: set(table.info["service_may"].split(", ")) for table in tables.log_metadata.tables.values()}
     assert granted == {**expected, VERSION_TABLE: {"SELECT"}}
-    for table in tables.GUARDED:
+    for table in (*tables.GUARDED, *tables.GUARDED_TREE):
         assert expected[table.name] == {"SELECT", "INSERT"}
 
 

@@ -1,5 +1,6 @@
 """The commands and what they take. What they do is imported when they do it, so that `--help` is quick."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -180,6 +181,36 @@ def log(
 
 
 @app.command(rich_help_panel=_READ)
+def prove(
+    positions: Annotated[
+        list[int], typer.Argument(metavar="POSITION...", help="Entries of the log.", min=1, show_default=False)
+    ],
+    since: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="An older checkpoint, in a file: prove also that the log still begins as it says. May be repeated.",
+            exists=True,
+            dir_okay=False,
+            show_default=False,
+        ),
+    ] = None,
+    tlog_proof: Annotated[
+        bool, typer.Option("--tlog-proof", help="In the form of C2SP tlog-proof, for a single entry.")
+    ] = False,
+) -> None:
+    """Print what it takes to see offline that entries are in the log.
+
+    `python -m service.proof verify --key VKEY FILE` verifies it, without a database.
+    """
+    settings = _settings()
+    from service.cli import proving
+
+    if tlog_proof and (len(positions) > 1 or since):
+        raise typer.BadParameter("It holds a single entry, and no older checkpoint.", param_hint="--tlog-proof")
+    proving.prove(settings, positions, since=since or [], tlog_proof=tlog_proof)
+
+
+@app.command(rich_help_panel=_READ)
 def schema() -> None:
     """Print the GraphQL schema."""
     from service.api.schema import printed
@@ -215,6 +246,34 @@ def migrate() -> None:
     from service.cli import state
 
     state.migrate(current)
+
+
+@app.command(rich_help_panel=_KEEP)
+def checkpoint(
+    key: Annotated[bool, typer.Option("--key", help="Print the key to verify it with instead.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Make the stored tree anew from the log first, if it is damaged.")
+    ] = False,
+    accept_loss: Annotated[
+        bool,
+        typer.Option("--accept-loss", help="Go on with a log that is no longer what was signed, under a new origin."),
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="Why a loss is accepted; it stays on record.", show_default=False)
+    ] = None,
+) -> None:
+    """Sign the log as it is now, and print the checkpoint. `serve` signs by itself, about once a second."""
+    current = _settings()
+    from service.cli import proving
+
+    if accept_loss != bool(reason and reason.strip()):
+        raise typer.BadParameter("Give both or none of them.", param_hint="--accept-loss, --reason")
+    if accept_loss and reason:
+        proving.accept_loss(current, reason=reason)
+    elif rebuild:
+        proving.rebuild(current)
+    else:
+        proving.checkpoint(current, key=key)
 
 
 def _settings() -> "Settings":

@@ -38,7 +38,7 @@ def found(settings: Settings) -> Generator[Place]:
     # Imported here, since who has a database never needs it.
     from service.database.embedded import DATABASE, OWNER_ROLE, SERVICE_ROLE, EmbeddedServer
 
-    folder = _made(settings.data_dir) / "postgres"
+    folder = made(settings.data_dir) / "postgres"
     with terminal.waiting("Starting the database ..."):
         server = EmbeddedServer.start(folder, binaries=settings.postgres_bin, user=settings.postgres_user)
     with server:
@@ -109,9 +109,11 @@ def _where(url: URL) -> str:
     return f"{url.database} at {host}" + (f", port {url.port}" if url.port else "")
 
 
-def _made(folder: Path) -> Path:
+def made(folder: Path) -> Path:
     """The data folder, made if it is not there; the embedded server's user can pass through root's."""
-    if not folder.exists():
-        folder.mkdir(parents=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Of two that start together, one makes it.
+    with contextlib.suppress(FileExistsError):
+        folder.mkdir()
         folder.chmod(0o711 if os.geteuid() == 0 else 0o700)
     return folder

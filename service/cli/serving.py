@@ -15,7 +15,8 @@ from rich.text import Text
 from typer import TyperException
 
 from service import log
-from service.cli import opening, projecting, terminal
+from service.cli import integrating, opening, projecting, terminal
+from service.cli.integrating import Integrating
 from service.cli.listening import Listener
 from service.cli.projecting import Projecting
 from service.config import Settings
@@ -43,6 +44,9 @@ def serve(
     """
     set_up_log()
     with listening, opening.found(settings) as found, opening.opened(found) as engine:
+        signing = Integrating.of(engine, settings)
+        # Before anything is answered from a log that is not what was signed.
+        signing.check()
         generation = projecting.prepared(engine, settings.policies.split())
         address = _address(listening)
 
@@ -54,7 +58,7 @@ def serve(
                 started(address)
             sys.stdout.flush()
 
-        with projecting.in_background(engine, generation):
+        with projecting.in_background(engine, generation), integrating.in_background(signing, engine):
             _answer(listening, found, announce, debug=debug)
     terminal.say("Stopped.")
 
@@ -71,14 +75,14 @@ def project(settings: Settings, *, once: bool) -> None:
                 projector.run(listener, threading.Event())
             return
         events = 0
-        with terminal.waiting("Projecting ..."):
+        with terminal.waiting("Projecting ...") as update:
             for progress in projector.catch_up():
                 events += progress.events
+                update(f"Projecting, at position {progress.position:,} ...")
         if projector.stopped is not None:
             raise TyperException(f"Stopped at position {projector.position}: {projector.stopped.because}.")
-        terminal.out().print(
-            f"The beliefs are up to date, at position {projector.position:,}; {events:,} entries were new."
-        )
+        new = "1 entry was" if events == 1 else f"{events:,} entries were"
+        terminal.out().print(f"The beliefs are up to date, at position {projector.position:,}; {new} new.")
 
 
 def bound(host: str, port: int) -> socket.socket:
@@ -153,7 +157,10 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         # Uvicorn would also raise it once more at its end, and nothing after it would be closed.
-        self.force_exit = self.should_exit
+        if self.should_exit:
+            self.force_exit = True
+            # It would print a trace for each request that is cut off, and that is what was asked for.
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
         self.should_exit = True
 
 

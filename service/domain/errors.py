@@ -165,6 +165,141 @@ class EventUndecodable(OnrecordError):
         super().__init__(f"the event {type} of schema version {version} cannot be read: {why}")
 
 
+# --- the tree -----------------------------------------------------------------
+
+
+class NotInTree(OnrecordError):
+    """A position that no checkpoint covers yet."""
+
+    code = "NOT_IN_TREE"
+
+    def __init__(self, position: int, *, size: int) -> None:
+        self.position, self.size = position, size
+        super().__init__(
+            f"position {position} is not in a signed checkpoint, which goes up to {size}; a running service signs the "
+            "next within a second or two of an entry, and `onrecord checkpoint` at once"
+        )
+
+
+class TreeDamaged(OnrecordError):
+    """The stored tree is not that of the log, or not what was signed."""
+
+    code = "TREE_DAMAGED"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the stored Merkle tree is damaged: {why}; `onrecord checkpoint --rebuild` makes it anew from the log, "
+            "if the log is still what was signed"
+        )
+
+
+class LogShorter(OnrecordError):
+    """The log has fewer entries than a checkpoint that was signed for it."""
+
+    code = "LOG_SHORTER"
+
+    def __init__(self, *, size: int, signed_size: int, origin: str, where: str) -> None:
+        self.size, self.signed_size, self.origin = size, signed_size, origin
+        super().__init__(
+            f"the log has {size} entries, and the checkpoint {where} was signed for {signed_size} of the log "
+            f"{origin}: entries are lost, or this is another database; {_RESTORE}"
+        )
+
+
+class LogForked(OnrecordError):
+    """The log does not begin with the entries that a checkpoint was signed for."""
+
+    code = "LOG_FORKED"
+
+    def __init__(self, *, signed_size: int, origin: str, where: str) -> None:
+        self.signed_size, self.origin = signed_size, origin
+        super().__init__(
+            f"the first {signed_size} entries of the log are not those that the checkpoint {where} was signed for, "
+            f"of the log {origin}: entries were exchanged, or this is another database; {_RESTORE}"
+        )
+
+
+_RESTORE = (
+    "restore the newest backup, or give another database a data folder of its own (ONRECORD_DATA_DIR). If there "
+    "is no way back: `onrecord checkpoint --accept-loss --reason ...`"
+)
+
+
+class CheckpointInvalid(OnrecordError):
+    """A checkpoint that cannot be read, or that this log's key did not sign."""
+
+    code = "CHECKPOINT_INVALID"
+
+    def __init__(self, where: str, why: str) -> None:
+        super().__init__(
+            f"the checkpoint {where} cannot be used: {why}; see that it is as it was signed. A file in the data "
+            "folder that is damaged can be moved away"
+        )
+
+
+class NothingLost(OnrecordError):
+    """There is no loss to accept."""
+
+    code = "NOTHING_LOST"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the log is what was signed, so there is no loss to accept, and nothing was changed; a stored tree that "
+            "is damaged is made anew by `onrecord checkpoint --rebuild`"
+        )
+
+
+class SigningKeyInvalid(OnrecordError):
+    """The signing key cannot be used. Nothing here repeats it."""
+
+    code = "SIGNING_KEY_INVALID"
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"the signing key {where} is not the base64 of 32 bytes; `head -c 32 /dev/urandom | base64` makes one"
+        )
+
+
+class SigningKeyDiffers(OnrecordError):
+    """The log is signed with another key than the one at hand."""
+
+    code = "SIGNING_KEY_DIFFERS"
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        super().__init__(
+            f"the log {origin} is signed with another key than the one at hand; name its key in "
+            "ONRECORD_SIGNING_KEY, or in ONRECORD_DATA_DIR the folder with it. If it is gone: "
+            "`onrecord checkpoint --accept-loss --reason ...`"
+        )
+
+
+class OriginDiffers(OnrecordError):
+    """The log is known under another origin than the one that is set."""
+
+    code = "ORIGIN_DIFFERS"
+
+    def __init__(self, origin: str, *, wanted: str) -> None:
+        self.origin, self.wanted = origin, wanted
+        super().__init__(
+            f"the log is known as {origin}, and ONRECORD_ORIGIN says {wanted}; who verifies it goes by its origin, so "
+            "put it back. To begin another on purpose: `onrecord checkpoint --accept-loss --reason ...`"
+        )
+
+
+class OriginUsed(OnrecordError):
+    """A new origin is needed, and the one that is set was used before."""
+
+    code = "ORIGIN_USED"
+
+    def __init__(self, origin: str) -> None:
+        self.origin = origin
+        super().__init__(
+            f"the log was signed as {origin} before, and cannot go on under that origin after a loss; set "
+            "ONRECORD_ORIGIN to one that it never had, or leave it out for a random one"
+        )
+
+
 # --- the database -------------------------------------------------------------
 
 
