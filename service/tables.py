@@ -30,6 +30,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG
 
 SCHEMA: Final = "onrecord"
@@ -103,8 +104,71 @@ register_speaker = Table(
     info={"service_may": "SELECT, INSERT"},
 )
 
+register_merge = Table(
+    "register_merge",
+    log_metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("merged", Key, nullable=False, index=True),
+    Column("survivor", Key, nullable=False),
+    Column("opposite", Boolean, nullable=False),
+    info={"service_may": "SELECT, INSERT"},
+)
+register_undoing = Table(
+    "register_undoing",
+    log_metadata,
+    Column("merge_position", BigInteger, primary_key=True, autoincrement=False),
+    Column("position", BigInteger, nullable=False, unique=True),
+    info={"service_may": "SELECT, INSERT"},
+)
+#: A state of null lifts the ruling before it.
+register_ruling = Table(
+    "register_ruling",
+    log_metadata,
+    Column("claim", Key, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", Text),
+    info={"service_may": "SELECT, INSERT"},
+)
+register_relation = Table(
+    "register_relation",
+    log_metadata,
+    Column("claim", Key, primary_key=True),
+    Column("relation", Text, primary_key=True),
+    Column("to_claim", Key, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    info={"service_may": "SELECT, INSERT"},
+)
+register_adoption = Table(
+    "register_adoption",
+    log_metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("policy", Key, nullable=False),
+    info={"service_may": "SELECT, INSERT"},
+)
+register_erasure = Table(
+    "register_erasure",
+    log_metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    info={"service_may": "SELECT, INSERT"},
+)
+
+REGISTER: Final = (
+    register_revision,
+    register_retraction,
+    register_claim,
+    register_speaker,
+    register_merge,
+    register_undoing,
+    register_ruling,
+    register_relation,
+    register_adoption,
+    register_erasure,
+)
+
 #: What the database must refuse to change or to thin out.
-GUARDED: Final = (event, register_revision, register_retraction, register_claim, register_speaker)
+GUARDED: Final = (event, *REGISTER)
 
 #: The texts of articles, by their hash, beside the log so that they can be erased.
 article_text = Table(
@@ -126,6 +190,7 @@ generation = Table(
     Column("policies", ARRAY(Text), nullable=False),
     Column("position", BigInteger, nullable=False),
     Column("live", Boolean, nullable=False),
+    Column("rebuild", Boolean, nullable=False),  # being filled by a rebuild, which alone projects into it
     Column("stopped_at", BigInteger),  # the event that cannot be projected
     Column("because", Text),
     CheckConstraint("(stopped_at IS NULL) = (because IS NULL)", name="stopped"),
@@ -351,6 +416,7 @@ tally = Table(
 )
 
 #: The verdict on a claim under a policy, from `position` on, and the one before.
+#: None before where the claim begins, none after where it is merged away.
 transition = Table(
     "transition",
     read_metadata,
@@ -359,8 +425,8 @@ transition = Table(
     Column("position", BigInteger, primary_key=True, autoincrement=False),
     Column("from_state", Text),
     Column("from_reason", Text),
-    Column("to_state", Text, nullable=False),
-    Column("to_reason", Text, nullable=False),
+    Column("to_state", Text),
+    Column("to_reason", Text),
     Column("effective_at", DateTime(timezone=True)),
     Column("retroactive", Boolean, nullable=False),
     Column("until_position", BigInteger, nullable=False),
@@ -380,3 +446,52 @@ transition = Table(
         postgresql_include=["until_position"],
     ),
 )
+
+merge = Table(
+    "merge",
+    read_metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("merged", Key, nullable=False),
+    Column("survivor", Key, nullable=False),
+    Column("opposite", Boolean, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("until_position", BigInteger, nullable=False),
+)
+
+ruling = Table(
+    "ruling",
+    read_metadata,
+    Column("claim", Key, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("until_position", BigInteger, nullable=False),
+)
+
+relation = Table(
+    "relation",
+    read_metadata,
+    Column("claim", Key, primary_key=True),
+    Column("relation", Text, primary_key=True),
+    Column("to_claim", Key, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+    Column("reason", Text, nullable=False),
+    Index(None, "to_claim"),
+)
+
+#: Which policy is meant where none is named, from `position` on.
+adoption = Table(
+    "adoption",
+    read_metadata,
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("policy", Key, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+
+def recordset(table: Table, parameter: str) -> str:
+    """Rows of a table as SQL takes them from one parameter that holds them as a JSON array, as `r`."""
+    dialect = postgresql.dialect()
+    typed = ", ".join(f'"{column.name}" {column.type.compile(dialect=dialect)}' for column in table.columns)
+    return f"json_to_recordset({parameter}::json) AS r({typed})"

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping
 from typing import Final
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, delete, select
 
 from service.tables import article_text
 
@@ -26,3 +26,9 @@ def texts_by_hash(conn: Connection, hashes: Collection[bytes]) -> dict[bytes, st
         return {}
     found = conn.execute(select(article_text.c.sha256, article_text.c.content).where(article_text.c.sha256.in_(hashes)))
     return {bytes(sha256): content for sha256, content in found}
+
+
+def erase(conn: Connection, hashes: Collection[bytes]) -> None:
+    """Erase the texts with these hashes, as far as they are held."""
+    if hashes:
+        conn.execute(delete(article_text).where(article_text.c.sha256.in_(hashes)))

@@ -22,8 +22,8 @@ from hypothesis import settings
 from service.domain import article as documents
 from service.domain import events
 from service.domain.article import Article
-from service.domain.belief import Change, Fold, Transition
-from service.domain.events import ArticleRetracted, Event
+from service.domain.belief import Change, Fold, RecordedStatement, Transition
+from service.domain.events import ArticleRecorded, ArticleRetracted, ArticleRevised, Event
 from service.domain.policies import NAMES, policy
 
 # Every run of the check tries the same examples, so it cannot fail by chance. To search for more:
@@ -182,6 +182,7 @@ def log(*happened: Article | Event) -> Iterator[tuple[int, Event]]:
                 raise ValueError(f"no article is live at {event.url}")
             retracted.add(event.url)
         else:
+            assert isinstance(event, ArticleRecorded | ArticleRevised)
             if event.article.revision != revisions.get(event.article.url, 0) + 1:
                 raise ValueError(f"{event.article.url} comes twice; give the articles names, or revisions")
             revisions[event.article.url] = event.article.revision
@@ -205,3 +206,8 @@ def transitions(*happened: Article | Event, policy: str = "unanimous") -> list[T
     """Every change of belief, in order of the log."""
     _, changes = folded(*happened, policies=[policy])
     return [transition for change in changes for transition in change.transitions]
+
+
+def live_in(fold: Fold) -> list[RecordedStatement]:
+    """All statements that are live after a fold."""
+    return [each for of_claim in fold.live.values() for said in of_claim.values() for each in said]

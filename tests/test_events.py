@@ -20,9 +20,19 @@ from service.domain.events import (
     ArticleRecorded,
     ArticleRetracted,
     ArticleRevised,
+    ClaimRuled,
+    ClaimsMerged,
+    ClaimsRelated,
     Envelope,
     Event,
+    MergeUndone,
+    PolicyAdopted,
+    Relation,
+    RulingLifted,
+    SpeakersMerged,
+    TextErased,
 )
+from service.domain.policies import State
 from tests.builders import article, asserts, changed, denies, document, retraction, short, withholds, without
 
 GOLDEN = Path(__file__).parent / "golden" / "events"
@@ -95,6 +105,23 @@ STORED: dict[str, Event] = {
         )
     ),
     "ArticleRetracted-1": ArticleRetracted(url="https://example.org/a", reason="The outlet withdrew it: “an error”."),
+    "TextErased-1": TextErased(text_sha256="ab" * 32, reason="The speaker asked for it: “a mistake”."),
+    "ClaimsMerged-1": ClaimsMerged(
+        claim="troops-staying",
+        into="troops-withdrawing",
+        opposite=True,
+        reason="One negates the other – see the quotes.",
+    ),
+    "SpeakersMerged-1": SpeakersMerged(speaker="outlet:itv-news", into="itv", reason="It is the same body."),
+    "MergeUndone-1": MergeUndone(position=7, reason="They are two: “begun” and “completed”."),
+    "ClaimsRelated-1": ClaimsRelated(
+        claim="troops-left-crimea", relation=Relation.REFINES, to="troops-withdrawing", reason="It names the place."
+    ),
+    "ClaimRuled-1": ClaimRuled(
+        claim="troops-withdrawing", state=State.DENIED, reason="Pictures of 16 February show 7,000 more."
+    ),
+    "RulingLifted-1": RulingLifted(claim="troops-withdrawing", reason="The pictures were of another place."),
+    "PolicyAdopted-1": PolicyAdopted(policy="corroborated:min_speakers=2", reason="Decided by the desk on 3 March 🇺🇦."),
 }
 
 

@@ -12,6 +12,16 @@ from sqlalchemy.exc import DBAPIError
 
 from service import log, tables
 from service.database import engine as engines
+from service.domain.events import (
+    ClaimRuled,
+    ClaimsMerged,
+    ClaimsRelated,
+    MergeUndone,
+    PolicyAdopted,
+    Relation,
+    TextErased,
+)
+from service.domain.policies import State
 from service.log import NewEvent
 from tests.builders import article, asserts, retraction, url
 from tests.conftest import Database
@@ -24,13 +34,24 @@ DENIED = psycopg.errors.InsufficientPrivilege
 
 @pytest.fixture
 def events(engine: Engine) -> int:
-    """A log of four events in which every register has a row; returns its head."""
+    """A log in which every register has a row; returns its head."""
     with engine.begin() as conn:
         new = [
             NewEvent.of_article(article("a", nato=asserts("one")), actor="cli:test"),
             NewEvent.of(retraction("a"), actor="cli:test"),
             NewEvent.of_article(article("b", nato=asserts("two")), actor="cli:test"),
-            NewEvent.of_article(article("b", revision=2, itself=asserts("two")), actor="cli:test"),
+            NewEvent.of_article(article("b", revision=2, kremlin=asserts("two")), actor="cli:test"),
+            *(
+                NewEvent.of(each, actor="cli:test")
+                for each in (
+                    ClaimsRelated(claim="one", relation=Relation.REFINES, to="two", reason="so"),
+                    ClaimsMerged(claim="one", into="two", reason="so"),
+                    MergeUndone(position=6, reason="not so"),
+                    ClaimRuled(claim="one", state=State.DENIED, reason="so"),
+                    PolicyAdopted(policy="majority", reason="so"),
+                    TextErased(text_sha256="0" * 64, reason="so"),
+                )
+            ),
         ]
         log.append_all(conn, new)
     return len(new)
@@ -70,11 +91,15 @@ def permitted(role: Engine) -> Iterator[Connection]:
         conn.rollback()
 
 
+#: Where that log ends.
+HEAD = 10
+
+
 def next_event(position: str = "position + 1", recorded_at: str = "clock_timestamp()") -> str:
     """A row to follow the last of the log, unless it is to be one that may not."""
     return (
         f"SELECT {position}, gen_random_uuid(), type, schema_version, {recorded_at}, actor, payload, "
-        "payload_sha256, leaf FROM onrecord.event WHERE position = 4"
+        f"payload_sha256, leaf FROM onrecord.event WHERE position = {HEAD}"
     )
 
 
@@ -117,6 +142,12 @@ def test_everybody_who_is_refused_changes_may_add_to_the_register(role: Engine, 
         "INSERT INTO onrecord.register_retraction VALUES ('urn:x', 1, 6)",
         "INSERT INTO onrecord.register_claim VALUES ('x', 5)",
         "INSERT INTO onrecord.register_speaker VALUES ('x', 5)",
+        "INSERT INTO onrecord.register_merge VALUES (20, 'claim', 'x', 'y', false)",
+        "INSERT INTO onrecord.register_undoing VALUES (20, 21)",
+        "INSERT INTO onrecord.register_ruling VALUES ('x', 20, NULL)",
+        "INSERT INTO onrecord.register_relation VALUES ('x', 'refines', 'y', 20)",
+        "INSERT INTO onrecord.register_adoption VALUES (20, 'majority@1')",
+        "INSERT INTO onrecord.register_erasure VALUES ('\\x00', 20)",
     ):
         with permitted(role) as conn:
             assert conn.exec_driver_sql(sql).rowcount == 1
@@ -167,13 +198,13 @@ ROW = "INSERT INTO onrecord.event "
 def test_everybody_may_continue_the_log(role: Engine, events: int) -> None:
     with permitted(role) as conn:
         assert conn.exec_driver_sql(ROW + next_event()).rowcount == 1
-        assert log.head(conn) == 5
+        assert log.head(conn) == HEAD + 1
     with permitted(role) as conn:
         several = next_event("position + n", "now() + n * interval '1 s'")
         sql = ROW + several.replace("WHERE", ", generate_series(1, 3) AS s(n) WHERE") + " ORDER BY n DESC"
         assert conn.exec_driver_sql(sql).rowcount == 3
         assert conn.exec_driver_sql(ROW + "SELECT * FROM onrecord.event WHERE false").rowcount == 0
-        assert log.head(conn) == 7
+        assert log.head(conn) == HEAD + 3
 
 
 @pytest.mark.parametrize(
@@ -235,7 +266,7 @@ def test_a_row_put_in_while_another_is_not_yet_committed_leaves_no_hole(
     with engine.connect() as first, first.begin():
         log.append_all(first, [NewEvent.of_article(article("c"), actor="cli:test")])
         assert refusal(role, ROW + next_event("position + 2")) is RESTRICTED
-    assert [position for position, *_ in dump(engine)["event"]] == [1, 2, 3, 4, 5]
+    assert [position for position, *_ in dump(engine)["event"]] == list(range(1, HEAD + 2))
 
 
 def test_past_append_the_owner_can_only_continue(engine: Engine, owner_engine: Engine, events: int) -> None:

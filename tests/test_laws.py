@@ -16,9 +16,9 @@ from service.domain import article as documents
 from service.domain import belief, events, moment
 from service.domain.article import Article, Stance, same_content, same_revision
 from service.domain.belief import Fold, RecordedStatement, Standing, Transition
-from service.domain.events import ArticleRetracted, Event
+from service.domain.events import ArticleRecorded, ArticleRetracted, ArticleRevised, Event
 from service.domain.policies import NAMES, Policy, Reason, State, Tally, policy
-from tests.builders import QUOTE, log, retraction, url
+from tests.builders import QUOTE, live_in, log, retraction, url
 
 POLICIES: tuple[Policy, ...] = tuple(
     policy(id) for id in (*NAMES, "unanimous:hedge_ratio=0.5,min_speakers=2", "corroborated:hedge_ratio=1")
@@ -103,7 +103,10 @@ def _logs(draw: st.DrawFn, *, dates_order: bool = False) -> list[Article | Event
 
 
 def _name(each: Article | Event) -> str:
-    return each.url if isinstance(each, Article | ArticleRetracted) else each.article.url
+    if isinstance(each, Article | ArticleRetracted):
+        return each.url
+    assert isinstance(each, ArticleRecorded | ArticleRevised)
+    return each.article.url
 
 
 def _fold(happened: Happened) -> Fold:
@@ -216,7 +219,7 @@ def test_what_is_counted_as_it_comes_equals_what_is_counted_from_scratch(happene
     for event, position in _entries(happened):
         fold.apply(event, position)
         plain = _Plain.after(happened[:position])
-        assert {each for statements in fold.live.values() for each in statements} == set(plain.live)
+        assert set(live_in(fold)) == set(plain.live)
         assert fold.claims.keys() == plain.claims
         for claim, stands in fold.claims.items():
             assert stands.by_speaker == plain.stands(claim)
@@ -256,7 +259,7 @@ def _replayed(happened: Happened, position: int) -> list[belief.Move]:
 def test_standing_by_itself_equals_standing_in_the_fold(happened: Happened):
     fold = _fold(happened)
     for claim, stands in fold.claims.items():
-        live = [each for (on, _), statements in fold.live.items() if on == claim for each in statements]
+        live = [each for each in live_in(fold) if each.claim == claim]
         assert belief.standing(live) == stands.by_speaker
         assert Standing(belief.standing(live).values()).tally() == stands.tally()
 
@@ -320,31 +323,6 @@ def test_a_history_is_a_chain(happened: Happened):
     assert {key: (str(verdict.state), str(verdict.reason)) for key, verdict in last.items()} == _beliefs(fold)
 
 
-@given(_logs())
-def test_a_history_retraced_from_what_stood_when_is_the_one_that_was(happened: Happened):
-    fold = Fold(POLICIES)
-    open_: dict[RecordedStatement, int] = {}
-    spans: list[tuple[int, int, RecordedStatement]] = []
-    told: list[Transition] = []
-    for event, position in _entries(happened):
-        change = fold.apply(event, position)
-        told += change.transitions
-        for old, new in change.moves:
-            if old is not None:
-                spans.append((open_.pop(old), position, old))
-            if new is not None:
-                open_[new] = position
-    spans += [(since, len(happened) + 1, each) for each, since in open_.items()]
-    for claim in fold.claims:
-        of_claim = [span for span in spans if span[2].claim == claim]
-        for rule in POLICIES:
-            whole = [each for each in told if (each.claim, each.policy) == (claim, rule.id)]
-            for until in range(len(happened) + 1):
-                expected = [each for each in whole if each.position <= until]
-                assert belief.retrace(rule, of_claim, until=until) == expected
-                assert belief.retrace(rule, reversed(of_claim), until=until) == expected
-
-
 # --- two goes equal one ---------------------------------------------------------------------------
 
 
@@ -355,7 +333,7 @@ def _partial(fold: Fold, coming: Sequence[tuple[Event, int]]) -> Fold:
     may_lose: set[tuple[str, str]] = set()
     begun: dict[str, set[tuple[str, str]]] = {}
     for event, _ in coming:
-        address = event.url if isinstance(event, ArticleRetracted) else event.article.url
+        address = _name(event)
         if address not in named:
             named.add(address)
             known = fold.articles.get(address)
@@ -363,7 +341,7 @@ def _partial(fold: Fold, coming: Sequence[tuple[Event, int]]) -> Fold:
         may_lose |= begun[address]
         claims |= {claim for claim, _ in begun[address]}
         begun[address] = set()
-        if not isinstance(event, ArticleRetracted):
+        if isinstance(event, ArticleRecorded | ArticleRevised):
             article = event.article
             begun[address] = {(claim.claim, article.speaker_of(each)) for _, claim, each in article.statements()}
             claims |= {claim.claim for claim in article.claims}
@@ -373,8 +351,9 @@ def _partial(fold: Fold, coming: Sequence[tuple[Event, int]]) -> Fold:
         made.articles[address] = life._replace(statements=[each._replace() for each in life.statements])
     for claim in claims & fold.claims.keys():
         made.claims[claim] = Standing(each._replace() for each in fold.claims[claim].by_speaker.values())
-    for pair in may_lose & fold.live.keys():
-        made.live[pair] = [each._replace() for each in fold.live[pair]]
+    for claim, speaker in may_lose:
+        if (live := fold.live.get(claim, {}).get(speaker)) is not None:
+            made.live.setdefault(claim, {})[speaker] = [each._replace() for each in live]
     return made
 
 

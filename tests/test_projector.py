@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, timedelta
+from importlib import import_module
 from itertools import cycle, pairwise
 from typing import Any
 
@@ -239,7 +240,7 @@ def test_transitions_are_the_folds_and_form_a_chain(engine: Engine, generation: 
         (
             *(each.policy, each.claim, each.position),
             *(each.before or (None, None)),
-            *each.after,
+            *(each.after or (None, None)),
             *(each.effective_at, each.retroactive),
         )
         for position, event in recorded(engine)
@@ -737,7 +738,7 @@ def live(engine: Engine) -> list[int]:
 
 def test_other_read_tables_are_another_generation(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     first = prepared(engine)
-    monkeypatch.setattr(projector, "_RULES_VERSION", 0)
+    monkeypatch.setattr(import_module("service.projector.generations"), "_RULES_VERSION", 0)
     second = prepared(engine)
     assert second.shape != first.shape
     assert second.generation != first.generation

@@ -84,7 +84,7 @@ def test_seven_claims_change_state_after_their_first_appearance():
     changed = {
         each.claim
         for each in transitions(*ARTICLES)
-        if each.before is not None and each.before.state is not each.after.state
+        if each.before is not None and each.after is not None and each.before.state is not each.after.state
     }
     assert changed == {
         "troops-withdrawing",

@@ -10,7 +10,19 @@ branch_labels = None
 depends_on = None
 
 SCHEMA = "onrecord"
-GUARDED = ("event", "register_revision", "register_retraction", "register_claim", "register_speaker")
+GUARDED = (
+    "event",
+    "register_revision",
+    "register_retraction",
+    "register_claim",
+    "register_speaker",
+    "register_merge",
+    "register_undoing",
+    "register_ruling",
+    "register_relation",
+    "register_adoption",
+    "register_erasure",
+)
 
 
 def upgrade() -> None:
@@ -48,6 +60,51 @@ def upgrade() -> None:
             sa.Column("position", sa.BigInteger, nullable=False),
             schema=SCHEMA,
         )
+    key = sa.Text(collation="C")
+    op.create_table(
+        "register_merge",
+        sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("kind", sa.Text, nullable=False),
+        sa.Column("merged", key, nullable=False),
+        sa.Column("survivor", key, nullable=False),
+        sa.Column("opposite", sa.Boolean, nullable=False),
+        schema=SCHEMA,
+    )
+    op.create_index("register_merge_merged_idx", "register_merge", ["merged"], schema=SCHEMA)
+    op.create_table(
+        "register_undoing",
+        sa.Column("merge_position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("position", sa.BigInteger, nullable=False),
+        sa.UniqueConstraint("position", name="register_undoing_position_key"),
+        schema=SCHEMA,
+    )
+    op.create_table(
+        "register_ruling",
+        sa.Column("claim", key, primary_key=True),
+        sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("state", sa.Text),
+        schema=SCHEMA,
+    )
+    op.create_table(
+        "register_relation",
+        sa.Column("claim", key, primary_key=True),
+        sa.Column("relation", sa.Text, primary_key=True),
+        sa.Column("to_claim", key, primary_key=True),
+        sa.Column("position", sa.BigInteger, nullable=False),
+        schema=SCHEMA,
+    )
+    op.create_table(
+        "register_adoption",
+        sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("policy", key, nullable=False),
+        schema=SCHEMA,
+    )
+    op.create_table(
+        "register_erasure",
+        sa.Column("sha256", sa.LargeBinary, primary_key=True),
+        sa.Column("position", sa.BigInteger, nullable=False),
+        schema=SCHEMA,
+    )
     op.create_table(
         "article_text",
         sa.Column("sha256", sa.LargeBinary, primary_key=True),
@@ -63,6 +120,7 @@ def upgrade() -> None:
         sa.Column("policies", postgresql.ARRAY(sa.Text), nullable=False),
         sa.Column("position", sa.BigInteger, nullable=False),
         sa.Column("live", sa.Boolean, nullable=False),
+        sa.Column("rebuild", sa.Boolean, nullable=False),
         sa.Column("stopped_at", sa.BigInteger),
         sa.Column("because", sa.Text),
         sa.UniqueConstraint("schema_name", name="generation_schema_name_key"),

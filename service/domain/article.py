@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Self, TypeVar
+from typing import Annotated, Any, Final, Self, TypeVar, cast
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, field_validator
 from pydantic_core import ErrorDetails, PydanticCustomError
@@ -23,6 +23,8 @@ from service.domain.errors import DocumentInvalid, Problem
 DOCUMENT_BYTES_MAX: Final = 4 * 1024 * 1024
 TEXT_BYTES_MAX: Final = 1024 * 1024
 STATEMENTS_MAX: Final = 1000
+#: Faults told of one document. Each costs time and memory, and 4 MiB can hold a million.
+FAULTS_MAX: Final = 100
 SLUG_PATTERN: Final = r"[a-z0-9]+(-[a-z0-9]+)*"
 
 
@@ -96,6 +98,8 @@ def _url(value: str) -> str:
 Model = TypeVar("Model", bound=BaseModel)
 
 Slug = Annotated[str, StringConstraints(pattern=f"^{SLUG_PATTERN}$", max_length=128)]
+#: A speaker: a slug, or an outlet in its own voice.
+SpeakerId = Annotated[str, StringConstraints(pattern=f"^(outlet:)?{SLUG_PATTERN}$", max_length=135)]
 Url = Annotated[str, StringConstraints(max_length=2048), AfterValidator(_url)]
 Moment = Annotated[str, AfterValidator(_moment)]
 Sha256 = Annotated[str, StringConstraints(pattern="^[0-9a-f]{64}$")]
@@ -243,6 +247,9 @@ def parse(data: object) -> Article:
     Where `text` is sent, every quote has been found in it verbatim: `start` and
     `text_sha256` are filled in. Raises DocumentInvalid with every problem found.
     """
+    # Before anything is checked one by one.
+    if (count := _count(data)) > STATEMENTS_MAX:
+        raise _invalid("claims", f"hold {count:,} statements; an article may have at most {STATEMENTS_MAX:,}")
     article = validated(Article, data)
     problems = list(_problems(article))
     if article.text is not None:
@@ -336,9 +343,18 @@ def _problems(article: Article) -> Iterator[Problem]:
                 f"names {claim.claim} again; put its statements under claims[{first[claim.claim]}]",
             )
         first.setdefault(claim.claim, i)
-    count = sum(len(claim.statements) for claim in article.claims)
-    if count > STATEMENTS_MAX:
-        yield Problem("claims", f"hold {count:,} statements; an article may have at most {STATEMENTS_MAX:,}")
+
+
+def _count(data: object) -> int:
+    """How many statements a document seems to hold, before it is known to be one; a claim holds at least one."""
+    claims = cast("dict[Any, Any]", data).get("claims") if isinstance(data, dict) else None
+    if not isinstance(claims, list):
+        return 0
+    count = 0
+    for claim in cast("list[Any]", claims):
+        held = cast("dict[Any, Any]", claim).get("statements") if isinstance(claim, dict) else None
+        count += max(1, len(cast("list[Any]", held))) if isinstance(held, list) else 1
+    return count
 
 
 def _anchored(article: Article, text: str) -> tuple[Article, list[Problem]]:
@@ -449,17 +465,19 @@ _PARTS: Final[Mapping[str, type[BaseModel]]] = {
     "statements": Statement,
     "speaker": Speaker,
 }
-_SLUGS: Final = frozenset({"claim", "topic", "id", "bloc"})
+_SLUGS: Final = frozenset({"claim", "topic", "id", "bloc", "into", "to", "speaker"})
 
 
 def _told(error: ValidationError) -> list[Problem]:
     """Each fault once: a list is not also too short because what it holds is at fault."""
     faults = error.errors(include_url=False)
-    return [
+    told = [
         Problem(path_text(each["loc"]), _sentence(each, [step for step in each["loc"] if isinstance(step, str)]))
-        for each in faults
+        for each in faults[:FAULTS_MAX]
         if each["type"] != "too_short" or each["input"] in ([], ())
     ]
+    more = len(faults) - FAULTS_MAX
+    return [*told, Problem("", f"has {more:,} more faults; mend these first")] if more > 0 else told
 
 
 def _sentence(error: ErrorDetails, names: list[str]) -> str:

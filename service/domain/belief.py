@@ -4,6 +4,7 @@ All reasoning about belief is here, pure, and everything uses it: the projector,
 the replay, `verify`, the reads as of a point in time. So they cannot disagree.
 """
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,8 +12,22 @@ from typing import Final, NamedTuple, assert_never
 
 from service.domain import moment
 from service.domain.article import Article, Stance
-from service.domain.events import ArticleRecorded, ArticleRetracted, ArticleRevised, Event
-from service.domain.policies import Policy, Reason, Tally, Verdict
+from service.domain.events import (
+    ArticleRecorded,
+    ArticleRetracted,
+    ArticleRevised,
+    ClaimRuled,
+    ClaimsMerged,
+    ClaimsRelated,
+    Event,
+    MergeUndone,
+    PolicyAdopted,
+    RulingLifted,
+    SpeakersMerged,
+    TextErased,
+)
+from service.domain.merges import Kind, Merge, Merges, opposite_of
+from service.domain.policies import Policy, Reason, State, Tally, Verdict
 
 
 class RecordedStatement(NamedTuple):
@@ -162,6 +177,7 @@ _GROUNDS: Final[dict[Reason, frozenset[Stance]]] = {
     Reason.OUTVOTED: frozenset({Stance.ASSERTS, Stance.DENIES}),
     Reason.LATEST_WORD: frozenset({Stance.ASSERTS, Stance.DENIES}),
     Reason.DENIED_BY_ANY: frozenset({Stance.DENIES}),
+    Reason.RULED: frozenset(),
 }
 
 
@@ -177,8 +193,8 @@ class Transition(NamedTuple):
     claim: str
     position: int
     before: Verdict | None  #: None where the claim begins.
-    after: Verdict
-    effective_at: datetime  #: the earliest among the statements that began or ceased to stand.
+    after: Verdict | None  #: None where it is merged away.
+    effective_at: datetime | None  #: the earliest among the statements that began or ceased to stand.
     retroactive: bool  #: it tells of a time before the latest that was known of.
 
 
@@ -198,34 +214,73 @@ class ArticleLife(NamedTuple):
     statements: list[RecordedStatement]  #: those live now; none once it is retracted.
 
 
+class Ruling(NamedTuple):
+    """The state that an editor set."""
+
+    claim: str
+    state: State
+    position: int  #: of the event that set it.
+
+
+def verdict_of(policy: Policy, tally: Tally, ruling: Ruling | None) -> Verdict:
+    """What a policy makes of a claim, unless an editor ruled on it."""
+    return policy.decide(tally) if ruling is None else Verdict(ruling.state, Reason.RULED)
+
+
+class Standpoint(NamedTuple):
+    """All that decides what is believed of a claim at one position."""
+
+    tally: Tally
+    ruling: Ruling | None
+
+
 def _transitions(
-    policies: Iterable[Policy], claim: str, position: int, stands: Standing, moves: Sequence[Move], *, begins: bool
+    policies: Iterable[Policy],
+    claim: str,
+    position: int,
+    before: Standpoint | None,
+    after: Standpoint | None,
+    *,
+    moves: Sequence[Move],
+    last_before: datetime | None,
 ) -> list[Transition]:
-    """Let `stands` take in the moves of one event, and say which verdicts that changed."""
-    if not moves:
+    """What an event that moved `moves` on a claim changed; None: the claim is not there before, or after."""
+    if before == after:
         return []
-    before, last_before = stands.tally(), stands.last_effective_at()
-    for move in moves:
-        stands.move(move.old, move.new)
-    after = stands.tally()
-    if after == before and not begins:
-        return []
-    effective_at = min(each.effective_at for move in moves for each in move if each is not None)
-    retroactive = last_before is not None and effective_at < last_before
+    told = [each.effective_at for move in moves for each in move if each is not None]
+    effective_at = min(told, default=None)
+    retroactive = effective_at is not None and last_before is not None and effective_at < last_before
     transitions: list[Transition] = []
     for policy in policies:
-        was = None if begins else policy.decide(before)
-        now = policy.decide(after)
+        was = None if before is None else verdict_of(policy, *before)
+        now = None if after is None else verdict_of(policy, *after)
         if was != now:
             transitions.append(Transition(policy.id, claim, position, was, now, effective_at, retroactive))
     return transitions
 
 
-def retrace(policy: Policy, spans: Iterable[tuple[int, int, RecordedStatement]], *, until: int) -> list[Transition]:
+class Span(NamedTuple):
+    """A statement that stands on a claim from one position until another."""
+
+    since: int
+    until: int
+    statement: RecordedStatement
+
+
+def retrace(
+    policy: Policy,
+    claim: str,
+    spans: Iterable[Span],
+    *,
+    lives: Iterable[tuple[int, int]],
+    rulings: Iterable[tuple[int, int, Ruling]],
+    until: int,
+) -> list[Transition]:
     """The transitions of one claim up to position `until`, from what stood on it when.
 
-    `spans` says of each statement that ever stood from which position it did and
-    from which it no longer did. Gives what the fold gave when it made them.
+    `lives` says from which position until which the claim is there (it is not
+    while it is merged away), `rulings` when which ruling is in force. Gives what
+    the fold gave when it made them.
     """
     moves: dict[int, dict[str, Move]] = {}
     for since, to, statement in spans:
@@ -234,12 +289,60 @@ def retrace(policy: Policy, spans: Iterable[tuple[int, int, RecordedStatement]],
                 at = moves.setdefault(position, {})
                 move = at.get(statement.speaker, Move(None, None))
                 at[statement.speaker] = Move(move.old or old, move.new or new)
+    lives, rulings = list(lives), list(rulings)
+    turns = {turn for span in lives for turn in span} | {turn for span in rulings for turn in span[:2]}
     stands = Standing()
+    before: Standpoint | None = None
     chain: list[Transition] = []
-    for position in sorted(moves):
-        of_event = list(moves[position].values())
-        claim = next(each.claim for move in of_event for each in move if each is not None)
-        chain += _transitions([policy], claim, position, stands, of_event, begins=position == min(moves))
+    for position in sorted(moves.keys() | {turn for turn in turns if turn <= until}):
+        of_event = list(moves.get(position, {}).values())
+        last_before = stands.last_effective_at()
+        for move in of_event:
+            stands.move(move.old, move.new)
+        there = any(since <= position < to for since, to in lives)
+        ruling = next((each for since, to, each in rulings if since <= position < to), None)
+        after = Standpoint(stands.tally(), ruling) if there else None
+        chain += _transitions(
+            [policy],
+            claim,
+            position,
+            before,
+            after,
+            moves=of_event,
+            last_before=None if before is None else last_before,
+        )
+        before = after
+    return chain
+
+
+def retold(
+    policy: Policy, claim: str, known: Iterable[tuple[RecordedStatement, bool]], *, said_by: datetime | None
+) -> list[Transition]:
+    """The chain of states of one claim as time runs along what was said, of all that is known.
+
+    `known` are its statements as they count, each with whether it is live; those
+    that are not only tell since when the claim exists. A transition here is of the
+    moment when it was said; its position is that of the last event that tells of
+    that moment. Rulings were not said, so they do not count.
+    """
+    told = [each for each in known if said_by is None or each[0].effective_at <= said_by]
+    told.sort(key=lambda each: each[0].effective_at)
+    stands = Standing()
+    before: Standpoint | None = None
+    chain: list[Transition] = []
+    for effective_at, of_moment in itertools.groupby(told, key=lambda each: each[0].effective_at):
+        position = 0
+        for statement, live in of_moment:
+            position = max(position, statement.position)
+            old = stands.by_speaker.get(statement.speaker)
+            if live and (old is None or statement.key > old.key):
+                stands.move(old, statement)
+        after = Standpoint(stands.tally(), None)
+        was = None if before is None else verdict_of(policy, *before)
+        now = verdict_of(policy, *after)
+        if was != now:
+            chain.append(Transition(policy.id, claim, position, was, now, effective_at, False))
+        before = after
     return chain
 
 
@@ -248,32 +351,43 @@ class Change:
     """What one event did: statements begun and ended, standing moved, tallies and verdicts changed."""
 
     position: int
-    before: ArticleLife | None = None  #: the event's article as it was; None: not recorded yet.
+    #: The event's article as it was and as it is; None: it has none, or it was not recorded yet.
+    before: ArticleLife | None = None
     after: ArticleLife | None = None
     began: list[RecordedStatement] = field(default_factory=list[RecordedStatement])
     ended: list[RecordedStatement] = field(default_factory=list[RecordedStatement])
     moves: list[Move] = field(default_factory=list[Move])
-    tallies: dict[str, Tally] = field(
-        default_factory=dict[str, Tally]
-    )  #: the new tally of each claim whose counts changed.
+    #: The new tally of each claim whose counts changed; None where it is merged away.
+    tallies: dict[str, Tally | None] = field(default_factory=dict[str, Tally | None])
     transitions: list[Transition] = field(default_factory=list[Transition])
+    merge: Merge | None = None  #: made or undone by the event.
 
 
 class Fold:
     """The beliefs that follow from events, one event at a time, in order of the log.
 
-    Starts empty, or with what `articles`, `claims` and `live` say of the past: a
-    caller that has that stored hands in the part that the coming events touch.
-    What the events touch is, for each URL they name, its article; for each claim
-    they name or that those articles' live statements name, its standing; for
-    each (claim, speaker) that may lose a statement, all its live statements.
+    Starts empty, or with what was stored of the past: a caller that has that
+    hands in the part that the coming events touch. That is
+
+    - all merges in force;
+    - for each URL they name, its article;
+    - for each claim they name, or that those articles' live statements name, the
+      standing and the ruling of the claim that it counts for;
+    - for a merge of speakers and its undoing, the same for each claim on which either stands;
+    - for each (claim, speaker) that may lose a statement, or that an undone merge
+      takes apart, the live statements of all ids that count for the same two.
     """
 
     def __init__(self, policies: Sequence[Policy]) -> None:
         self.policies = tuple(policies)
         self.articles: dict[str, ArticleLife] = {}
+        #: By claim, of those that are not merged away, as they count.
         self.claims: dict[str, Standing] = {}
-        self.live: dict[tuple[str, str], list[RecordedStatement]] = {}
+        #: By claim and speaker as their articles name them.
+        self.live: dict[str, dict[str, list[RecordedStatement]]] = {}
+        self.merges = Merges()
+        #: By the claim that was ruled on; one sleeps while its claim is merged away.
+        self.rulings: dict[str, Ruling] = {}
 
     def apply(self, event: Event, position: int) -> Change:
         """Take in the event at `position`, and say what it changed.
@@ -292,70 +406,196 @@ class Fold:
                 change.began = statements_of(article, position=position, first_position=first_position)
                 after = ArticleLife(first_position, article.revision, position, change.began)
                 change.after = self.articles[article.url] = after
+                self._replace(change)
             case ArticleRetracted(url=url):
                 before = change.before = self.articles.get(url)
                 if before is None or before.position is None:
                     raise ValueError(f"{url} is retracted, and was not live")
                 change.after = self.articles[url] = before._replace(position=None, statements=[])
+                self._replace(change)
+            case ClaimsMerged(claim=claim, into=into, opposite=opposite):
+                self._merge(change, Merge(position, Kind.CLAIM, claim, into, opposite is True))
+            case SpeakersMerged(speaker=speaker, into=into):
+                self._merge(change, Merge(position, Kind.SPEAKER, speaker, into, False))
+            case MergeUndone(position=made):
+                merge = self.merges.at(made)
+                if merge is None:
+                    raise ValueError(f"no merge of position {made} is in force")
+                self._undo(change, merge)
+            case ClaimRuled(claim=claim, state=state):
+                self._rule(change, claim, Ruling(claim, state, position))
+            case RulingLifted(claim=claim):
+                if claim not in self.rulings:
+                    raise ValueError(f"{claim} is not ruled on")
+                self._rule(change, claim, None)
+            case ClaimsRelated() | PolicyAdopted() | TextErased():
+                pass
             case _:
                 assert_never(event)
-        if before is not None:
-            change.ended = before.statements
-        self._move(change)
         return change
 
-    def _move(self, change: Change) -> None:
-        touched: dict[str, dict[str, None]] = {}  # claim -> speakers, in order of first mention
+    # --- articles: statements begin and end ---------------------------------------------
+
+    def _replace(self, change: Change) -> None:
+        if change.before is not None:
+            change.ended = change.before.statements
+        touched: dict[str, dict[str, None]] = {}  # claim -> speakers, as they count
         lessened: set[tuple[str, str]] = set()
         for statement in change.ended:
-            pair = (statement.claim, statement.speaker)
-            self.live[pair].remove(statement)
-            lessened.add(pair)
-            touched.setdefault(statement.claim, {})[statement.speaker] = None
+            self.live[statement.claim][statement.speaker].remove(statement)
+            claim, speaker = self._counts_for(statement)
+            lessened.add((claim, speaker))
+            touched.setdefault(claim, {})[speaker] = None
         greatest: dict[tuple[str, str], RecordedStatement] = {}
         for statement in change.began:
-            pair = (statement.claim, statement.speaker)
-            self.live.setdefault(pair, []).append(statement)
+            self.live.setdefault(statement.claim, {}).setdefault(statement.speaker, []).append(statement)
+            counted = self._counted(statement)
+            pair = (counted.claim, counted.speaker)
             rival = greatest.get(pair)
-            if rival is None or statement.key > rival.key:
-                greatest[pair] = statement
-            touched.setdefault(statement.claim, {})[statement.speaker] = None
+            if rival is None or counted.key > rival.key:
+                greatest[pair] = counted
+            touched.setdefault(counted.claim, {})[counted.speaker] = None
         for claim in sorted(touched):
-            self._move_claim(change, claim, touched[claim], lessened, greatest)
+            stands = self.claims.get(claim)
+            moves: list[Move] = []
+            for speaker in touched[claim]:
+                old = None if stands is None else stands.by_speaker.get(speaker)
+                if (claim, speaker) in lessened:
+                    new = self._greatest(claim, speaker)
+                else:
+                    new = greatest[claim, speaker]
+                    if old is not None and old.key > new.key:
+                        new = old
+                moves.append(Move(old, new))
+            self._move(change, claim, moves)
 
-    def _move_claim(
-        self,
-        change: Change,
-        claim: str,
-        speakers: Iterable[str],
-        lessened: set[tuple[str, str]],
-        greatest: dict[tuple[str, str], RecordedStatement],
-    ) -> None:
+    # --- merges: statements count for others ----------------------------------------------
+
+    def _merge(self, change: Change, merge: Merge) -> None:
+        if merge.merged == merge.into:
+            # It would never be found out whom it counts for.
+            raise ValueError(f"{merge.merged} is merged into itself")
+        for id in (merge.merged, merge.into):
+            if self.merges.survivor(merge.kind, id).id != id:
+                raise ValueError(f"{id} is merged away already")
+            if merge.kind is Kind.CLAIM and id not in self.claims:
+                raise ValueError(f"{id} was never named")
+        change.merge = merge
+        if merge.kind is Kind.CLAIM:
+            gone, stays = self.claims[merge.merged], self.claims[merge.into]
+            joined = [
+                each._replace(claim=merge.into, stance=opposite_of(each.stance) if merge.opposite else each.stance)
+                for each in gone.by_speaker.values()
+            ]
+            self.merges.add(merge)
+            self._move(change, merge.merged, [Move(each, None) for each in gone.by_speaker.values()], ends=True)
+            self._move(change, merge.into, [_greater(stays.by_speaker.get(each.speaker), each) for each in joined])
+            return
+        self.merges.add(merge)
+        for claim in sorted(self.claims):
+            stands = self.claims[claim].by_speaker
+            old = stands.get(merge.merged)
+            if old is not None:
+                joined = old._replace(speaker=merge.into)
+                self._move(change, claim, [Move(old, None), _greater(stands.get(merge.into), joined)])
+
+    def _undo(self, change: Change, merge: Merge) -> None:
+        """Take a merge apart: what it joined is sought anew among what is live."""
+        change.merge = merge
+        survivor = self.merges.survivor(merge.kind, merge.into).id
+        self.merges.remove(merge)
+        if merge.kind is Kind.CLAIM:
+            speakers = {
+                self.merges.speaker(speaker)
+                for member in self.merges.members(Kind.CLAIM, merge.merged)
+                for speaker in self.live.get(member, ())
+            }
+            stands = self.claims[survivor].by_speaker
+            left = [Move(stands.get(speaker), self._greatest(survivor, speaker)) for speaker in sorted(speakers)]
+            back = [Move(None, self._greatest(merge.merged, speaker)) for speaker in sorted(speakers)]
+            self._move(change, survivor, left)
+            self._move(change, merge.merged, back)
+            return
+        for claim in sorted(self.claims):
+            old = self.claims[claim].by_speaker.get(survivor)
+            if old is not None:
+                stays = Move(old, self._greatest(claim, survivor))
+                self._move(change, claim, [stays, Move(None, self._greatest(claim, merge.merged))])
+
+    def _counts_for(self, statement: RecordedStatement) -> tuple[str, str]:
+        if not self.merges:
+            return statement.claim, statement.speaker
+        return self.merges.claim(statement.claim).id, self.merges.speaker(statement.speaker)
+
+    def _counted(self, statement: RecordedStatement) -> RecordedStatement:
+        """A statement as it counts: for the survivors of its claim and speaker."""
+        return counted(statement, self.merges)
+
+    def _greatest(self, claim: str, speaker: str) -> RecordedStatement | None:
+        """Of all live statements that count for a claim and a speaker, the one that stands."""
+        said = (
+            self._counted(each)
+            for member in self.merges.members(Kind.CLAIM, claim)
+            for voice in self.merges.members(Kind.SPEAKER, speaker)
+            for each in self.live.get(member, {}).get(voice, ())
+        )
+        return max(said, key=lambda each: each.key, default=None)
+
+    # --- what follows -----------------------------------------------------------------------
+
+    def _rule(self, change: Change, claim: str, ruling: Ruling | None) -> None:
+        if self.merges.claim(claim).id != claim:
+            raise ValueError(f"{claim} is merged away")
+        if claim not in self.claims:
+            raise ValueError(f"{claim} was never named")
+        tally = self.claims[claim].tally()
+        before, after = Standpoint(tally, self.rulings.get(claim)), Standpoint(tally, ruling)
+        if ruling is None:
+            del self.rulings[claim]
+        else:
+            self.rulings[claim] = ruling
+        change.transitions += _transitions(
+            self.policies, claim, change.position, before, after, moves=(), last_before=None
+        )
+
+    def _move(self, change: Change, claim: str, moves: Sequence[Move], *, ends: bool = False) -> None:
+        """Let a claim take in moves: begin with them if it is not there, and end with them if it `ends`."""
+        moves = [move for move in moves if move.old != move.new]
         stands = self.claims.get(claim)
-        begins = stands is None
+        ruling = self.rulings.get(claim)
+        before = None if stands is None else Standpoint(stands.tally(), ruling)
+        last_before = None if stands is None else stands.last_effective_at()
         if stands is None:
             stands = self.claims[claim] = Standing()
-        moves: list[Move] = []
-        for speaker in speakers:
-            pair = (claim, speaker)
-            old = stands.by_speaker.get(speaker)
-            if pair in lessened:
-                new = max(self.live[pair], key=lambda each: each.key, default=None)
-            else:
-                new = greatest[pair]
-                if old is not None and old.key > new.key:
-                    new = old
-            if new != old:
-                moves.append(Move(old, new))
-        before = stands.tally()
-        transitions = _transitions(self.policies, claim, change.position, stands, moves, begins=begins)
-        after = stands.tally()
-        if begins or after[:3] != before[:3]:
-            change.tallies[claim] = after
+        for move in moves:
+            stands.move(move.old, move.new)
+        after = None if ends else Standpoint(stands.tally(), ruling)
+        if ends:
+            del self.claims[claim]
+        if after is None or before is None or after.tally[:3] != before.tally[:3]:
+            change.tallies[claim] = None if after is None else after.tally
         change.moves += moves
-        change.transitions += transitions
+        change.transitions += _transitions(
+            self.policies, claim, change.position, before, after, moves=moves, last_before=last_before
+        )
 
     def verdicts(self, policy: Policy) -> Iterator[tuple[str, Verdict]]:
         """Every claim with its verdict under `policy`, in byte order of slug."""
         for claim in sorted(self.claims):
-            yield claim, policy.decide(self.claims[claim].tally())
+            yield claim, verdict_of(policy, self.claims[claim].tally(), self.rulings.get(claim))
+
+
+def counted(statement: RecordedStatement, merges: Merges) -> RecordedStatement:
+    """A statement as it counts under `merges`: for the survivors of its claim and speaker."""
+    if not merges:
+        return statement
+    claim, speaker = merges.claim(statement.claim), merges.speaker(statement.speaker)
+    if claim.id == statement.claim and speaker == statement.speaker:
+        return statement
+    stance = opposite_of(statement.stance) if claim.opposite else statement.stance
+    return statement._replace(claim=claim.id, speaker=speaker, stance=stance)
+
+
+def _greater(old: RecordedStatement | None, rival: RecordedStatement) -> Move:
+    """What a rival does to the statement that stands."""
+    return Move(old, rival if old is None or rival.key > old.key else old)

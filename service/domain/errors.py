@@ -83,6 +83,79 @@ class ArticleUnknown(OnrecordError):
         super().__init__(f"no article is recorded under {url}; check the URL, to the last character")
 
 
+class ClaimUnknown(OnrecordError):
+    """No article on record names the claim."""
+
+    code = "CLAIM_UNKNOWN"
+
+    def __init__(self, claim: str) -> None:
+        self.claim = claim
+        super().__init__(f"no article on record names the claim {claim}; check the slug")
+
+
+class SpeakerUnknown(OnrecordError):
+    """No article on record names the speaker."""
+
+    code = "SPEAKER_UNKNOWN"
+
+    def __init__(self, speaker: str) -> None:
+        self.speaker = speaker
+        super().__init__(f"no article on record names the speaker {speaker}; check the id")
+
+
+class MergedAway(OnrecordError):
+    """The id counts for another one, so nothing can be decided on it."""
+
+    code = "MERGED_AWAY"
+
+    def __init__(self, id: str, *, into: str, position: int) -> None:
+        self.id, self.into, self.position = id, into, position
+        super().__init__(
+            f"{id} is merged into {into} since position {position}; name {into} instead, or undo that merge first"
+        )
+
+
+class MergeInvalid(OnrecordError):
+    """A merge of something with itself."""
+
+    code = "MERGE_INVALID"
+
+    def __init__(self, id: str) -> None:
+        self.id = id
+        super().__init__(f"{id} cannot be merged into itself; name two different ids")
+
+
+class MergeUnknown(OnrecordError):
+    """No merge in force was made at that position."""
+
+    code = "MERGE_UNKNOWN"
+
+    def __init__(self, position: int, *, undone_at: int | None = None) -> None:
+        self.position, self.undone_at = position, undone_at
+        why = f"it is undone since position {undone_at}" if undone_at else "no merge was recorded there"
+        super().__init__(f"the merge of position {position} cannot be undone: {why}; name the position of a merge")
+
+
+class RelationInvalid(OnrecordError):
+    """A relation of a claim with itself."""
+
+    code = "RELATION_INVALID"
+
+    def __init__(self, claim: str) -> None:
+        self.claim = claim
+        super().__init__(f"{claim} cannot be related to itself; name two different claims")
+
+
+class NotRuled(OnrecordError):
+    """There is no ruling to lift."""
+
+    code = "NOT_RULED"
+
+    def __init__(self, claim: str) -> None:
+        self.claim = claim
+        super().__init__(f"no ruling on {claim} is in force, so there is nothing to lift")
+
+
 class Busy(OnrecordError):
     """Others held the log for too long; nothing was recorded."""
 
@@ -136,6 +209,25 @@ class BadArgument(OnrecordError):
     code = "BAD_ARGUMENT"
 
 
+class AsOfInvalid(OnrecordError):
+    """A moment that is not, or not yet, on record."""
+
+    code = "AS_OF_INVALID"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"asOf {why}")
+
+
+class TooBroad(OnrecordError):
+    """More would have to be folded for an answer than one request may ask for."""
+
+    code = "TOO_BROAD"
+
+    def __init__(self, *, found: int, limit: int, of: str = "claims", advice: str = "filter by more") -> None:
+        self.found, self.limit = found, limit
+        super().__init__(f"{found:,} {of} would have to be folded for this, and {limit:,} may be; {advice}")
+
+
 class NotYetProjected(OnrecordError):
     """The position asked for was not projected in time."""
 
@@ -146,6 +238,15 @@ class NotYetProjected(OnrecordError):
         super().__init__(f"position {wanted} is not projected yet, {projected} is; ask again in a moment")
 
 
+class RebuildRunning(OnrecordError):
+    """Two rebuilds at once would take each other's read tables away."""
+
+    code = "REBUILD_RUNNING"
+
+    def __init__(self) -> None:
+        super().__init__("another rebuild is running on this database; wait until it is done")
+
+
 class NothingProjected(OnrecordError):
     """No projector has run on this database yet."""
 
@@ -153,6 +254,48 @@ class NothingProjected(OnrecordError):
 
     def __init__(self) -> None:
         super().__init__("nothing is projected yet; start a projector with `onrecord serve` or `onrecord project`")
+
+
+class EventUnfoldable(OnrecordError):
+    """An event that the log before it cannot go on with: damage, or a fault of this program."""
+
+    code = "EVENT_UNFOLDABLE"
+
+    def __init__(self, position: int, why: str) -> None:
+        self.position = position
+        super().__init__(f"event {position} cannot be folded: {why}; `onrecord verify` tells what else is wrong")
+
+
+class EntryRefused(OnrecordError):
+    """An entry of an exported log that cannot stand in its place of this one; nothing was recorded."""
+
+    code = "ENTRY_REFUSED"
+
+    def __init__(self, position: int, why: str) -> None:
+        self.position = position
+        super().__init__(f"entry {position} of the exported log cannot be recorded here: {why}; nothing was imported")
+
+
+class ExportInvalid(OnrecordError):
+    """A file that is not a whole exported log; nothing was recorded."""
+
+    code = "EXPORT_INVALID"
+
+    def __init__(self, line: int, why: str) -> None:
+        self.line = line
+        super().__init__(f"line {line} of the exported log: {why}; nothing was imported")
+
+
+class LogDiffers(OnrecordError):
+    """An exported log that is another one than the log here; nothing was recorded."""
+
+    code = "LOG_DIFFERS"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(
+            f"the exported log is not the one that is here: {why}; nothing was imported. "
+            "Import it into an empty database"
+        )
 
 
 class EventUndecodable(OnrecordError):

@@ -9,15 +9,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 from uuid import UUID
 
 import orjson
-from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
-from service.domain.article import Article, Sentence, Url
+from service.domain.article import Article, Sentence, Sha256, Slug, SpeakerId, Url
 from service.domain.canonical import canonical_json
-from service.domain.errors import EventUndecodable
+from service.domain.errors import EventUndecodable, PolicyInvalid
+from service.domain.policies import State, policy
+
+
+def _policy(value: str) -> str:
+    try:
+        return policy(value).id
+    except PolicyInvalid as error:
+        raise PydanticCustomError("text", "{why}", {"why": str(error)}) from None
+
+
+#: A policy, in its canonical spelling whatever was sent.
+PolicyId = Annotated[str, StringConstraints(max_length=200), AfterValidator(_policy)]
 
 
 class _Event(BaseModel):
@@ -65,7 +78,102 @@ class ArticleRetracted(_Event):
     reason: Sentence
 
 
-Event = ArticleRecorded | ArticleRevised | ArticleRetracted
+class TextErased(_Event):
+    """The text with this hash is gone for good, whichever article or retry brings it again."""
+
+    text_sha256: Sha256
+    reason: Sentence
+
+
+class ClaimsMerged(_Event):
+    """One claim is the same as another, or its opposite, and counts for that one from here on."""
+
+    claim: Slug  #: merged away.
+    into: Slug  #: survives.
+    #: True: the claim is what the survivor negates, so its asserts count as denies and the other way round.
+    opposite: Literal[True] | None = None
+    reason: Sentence
+
+
+class SpeakersMerged(_Event):
+    """Two speakers are one; what the first says counts as said by the second from here on."""
+
+    speaker: SpeakerId  #: merged away.
+    into: SpeakerId  #: survives.
+    reason: Sentence
+
+
+class MergeUndone(_Event):
+    """A merge was wrong: from here on everything counts where its own id says."""
+
+    position: int = Field(ge=1)  #: of the merge.
+    reason: Sentence
+
+
+class Relation(StrEnum):
+    """How one claim bears on another."""
+
+    REFINES = "refines"  #: says the same more exactly.
+    CONTRADICTS = "contradicts"  #: cannot be so where the other is.
+
+
+class ClaimsRelated(_Event):
+    """One claim bears on another: shown to readers, never inferred from."""
+
+    claim: Slug
+    relation: Relation = Field(strict=False)
+    to: Slug
+    reason: Sentence
+
+
+class ClaimRuled(_Event):
+    """An editor sets the state of a claim under every policy, until it is lifted or ruled again."""
+
+    claim: Slug
+    state: State = Field(strict=False)
+    reason: Sentence
+
+
+class RulingLifted(_Event):
+    """The policies decide on the claim again."""
+
+    claim: Slug
+    reason: Sentence
+
+
+class PolicyAdopted(_Event):
+    """Which policy is meant where none is named, from here on. It moves no belief."""
+
+    policy: PolicyId
+    reason: Sentence
+
+
+Event = (
+    ArticleRecorded
+    | ArticleRevised
+    | ArticleRetracted
+    | TextErased
+    | ClaimsMerged
+    | SpeakersMerged
+    | MergeUndone
+    | ClaimsRelated
+    | ClaimRuled
+    | RulingLifted
+    | PolicyAdopted
+)
+
+
+#: The events by which people decide on what articles brought.
+CURATION: Final = (
+    TextErased,
+    ClaimsMerged,
+    SpeakersMerged,
+    MergeUndone,
+    ClaimsRelated,
+    ClaimRuled,
+    RulingLifted,
+    PolicyAdopted,
+)
 
 
 class EventType(StrEnum):
@@ -74,6 +182,14 @@ class EventType(StrEnum):
     ArticleRecorded = "ArticleRecorded"
     ArticleRevised = "ArticleRevised"
     ArticleRetracted = "ArticleRetracted"
+    TextErased = "TextErased"
+    ClaimsMerged = "ClaimsMerged"
+    SpeakersMerged = "SpeakersMerged"
+    MergeUndone = "MergeUndone"
+    ClaimsRelated = "ClaimsRelated"
+    ClaimRuled = "ClaimRuled"
+    RulingLifted = "RulingLifted"
+    PolicyAdopted = "PolicyAdopted"
 
 
 #: Each type of event, by its name in the log, with the schema version written today.
@@ -81,6 +197,14 @@ TYPES: Final[Mapping[str, tuple[type[Event], int]]] = {
     "ArticleRecorded": (ArticleRecorded, 1),
     "ArticleRevised": (ArticleRevised, 1),
     "ArticleRetracted": (ArticleRetracted, 1),
+    "TextErased": (TextErased, 1),
+    "ClaimsMerged": (ClaimsMerged, 1),
+    "SpeakersMerged": (SpeakersMerged, 1),
+    "MergeUndone": (MergeUndone, 1),
+    "ClaimsRelated": (ClaimsRelated, 1),
+    "ClaimRuled": (ClaimRuled, 1),
+    "RulingLifted": (RulingLifted, 1),
+    "PolicyAdopted": (PolicyAdopted, 1),
 }
 
 #: (type, version) -> the payload of that version as the next one has it.
@@ -175,6 +299,26 @@ def recorded_text(recorded_at: datetime) -> str:
     '2022-02-15T18:00:00.000000Z'
     """
     return f"{recorded_at.astimezone(UTC):%Y-%m-%dT%H:%M:%S.%f}Z"
+
+
+def is_canonical(entry: Envelope, event: Event) -> bool:
+    """Whether an entry's payload is the one canonical form of what it says, and no other bytes that mean the same."""
+    if entry.schema_version == TYPES[entry.type][1]:
+        return encode(event) == entry.payload
+    # One of an older version: what it says today has other bytes.
+    return canonical_json(orjson.loads(entry.payload)) == entry.payload
+
+
+def leaf_of(entry: Envelope) -> bytes:
+    """The leaf of an entry, from the bytes of its payload."""
+    return leaf(
+        event_id=entry.event_id,
+        type=entry.type,
+        schema_version=entry.schema_version,
+        recorded_at=entry.recorded_at,
+        actor=entry.actor,
+        payload_sha256=sha256(entry.payload),
+    )
 
 
 def sha256(data: bytes) -> bytes:

@@ -38,6 +38,7 @@ class Reason(StrEnum):
     OUTVOTED = "OUTVOTED"  #: the larger side decides.
     LATEST_WORD = "LATEST_WORD"  #: what was said last decides.
     DENIED_BY_ANY = "DENIED_BY_ANY"  #: one denial is enough.
+    RULED = "RULED"  #: an editor set it, whatever the policy says.
 
 
 class Verdict(NamedTuple):

@@ -1,0 +1,531 @@
+"""The log: append and read. The only writer of the log and its register."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from functools import lru_cache
+from typing import Any, Final, Self, assert_never
+from uuid import UUID, uuid4
+
+import orjson
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
+
+from service import tables, texts
+from service.domain import events
+from service.domain.article import Article
+from service.domain.errors import Busy, EntryRefused, EventUndecodable
+from service.domain.events import (
+    ArticleRecorded,
+    ArticleRetracted,
+    ArticleRevised,
+    ClaimRuled,
+    ClaimsMerged,
+    ClaimsRelated,
+    Envelope,
+    Event,
+    MergeUndone,
+    PolicyAdopted,
+    RulingLifted,
+    SpeakersMerged,
+    TextErased,
+    sha256,
+)
+from service.domain.merges import Kind, Merge
+from service.domain.register import Entry, Refused, Register, Repeated
+
+#: The advisory lock on which appends take turns.
+APPEND_LOCK: Final = 0x0D_EC_0D_ED
+#: Where readers of the log are told that there is more to read.
+CHANNEL: Final = "onrecord_log"
+
+
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event ready to be appended: encoded and hashed before anybody waits for it."""
+
+    event: Event
+    actor: str
+    payload: bytes = field(repr=False)
+    payload_sha256: bytes = field(repr=False)
+    text: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def of(cls, event: Event, *, actor: str, text: str | None = None) -> Self:
+        """`event` as sent by `actor`, with the article's text if there is one."""
+        payload = events.encode(event)
+        type = events.type_of(event)
+        # With the projector's own code: what it could not read must not get into the log.
+        if events.decode(type, events.TYPES[type][1], payload) != event:
+            raise AssertionError(f"{type} does not read back as it was written")
+        return cls(event, actor, payload, sha256(payload), text)
+
+    @classmethod
+    def of_article(cls, article: Article, *, actor: str) -> Self:
+        """The event that records `article`."""
+        return cls.of(events.of_article(article), actor=actor, text=article.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """The event is in the log."""
+
+    position: int
+    recorded_at: datetime
+
+
+Outcome = Appended | Repeated | Refused
+
+
+def append(conn: Connection, new: Sequence[NewEvent], *, wait_s_max: float = 5.0) -> list[Outcome]:
+    """Put `new` at the end of the log, in order, and say what became of each.
+
+    Positions count 1, 2, 3, ... with no gaps, and become visible in that
+    order: whoever sees position n can already see everything before it. A
+    sequence cannot promise this, because it hands numbers out before commit
+    and a slower transaction may commit a lower number later. So appends take
+    turns: each holds one lock until its transaction ends.
+
+    Sending the same article twice is normal (publishers retry): the second
+    call changes nothing and answers with the place of the first. One that is
+    refused leaves the others standing, so strangers may share a batch.
+
+    The caller owns the transaction, at READ COMMITTED. Until it commits,
+    nothing is in the log and every other append waits, so keep it short.
+    Raises Busy when no turn came within `wait_s_max` seconds; then the
+    transaction is over.
+    """
+    if not new:
+        return []
+    take_turn(conn, wait_s_max=wait_s_max)
+    end, register = _read_register(conn, [each.event for each in new])
+    outcomes: list[Outcome] = []
+    added: list[_Added] = []
+    kept: dict[bytes, str] = {}
+    erased: list[bytes] = []
+    for each in new:
+        outcome = register.check(each.event)
+        if outcome is None:
+            position, recorded_at = end.next()
+            end = _End(position, recorded_at, end.now)
+            type = events.type_of(each.event)
+            rows = register.enter(each.event, position)
+            added.append(
+                _Added(
+                    *(position, uuid4(), type, events.TYPES[type][1], recorded_at, each.actor),
+                    *(each.payload, each.payload_sha256, rows),
+                )
+            )
+            outcome = Appended(position, recorded_at)
+            if isinstance(each.event, TextErased):
+                erased.append(bytes.fromhex(each.event.text_sha256))
+        outcomes.append(outcome)
+        if each.text is not None and not isinstance(outcome, Refused):
+            digest = sha256(each.text.encode())
+            if _may_be_kept(each, outcome, digest, register):
+                kept[digest] = each.text
+    if added:
+        _insert(conn, added)
+    texts.keep(conn, kept)
+    texts.erase(conn, erased)
+    return outcomes
+
+
+def check(conn: Connection, new: Sequence[NewEvent]) -> list[Repeated | Refused | None]:
+    """What `append` would answer to each alone, as things are; None: it would be appended. Changes nothing."""
+    _, register = _read_register(conn, [each.event for each in new])
+    return [register.check(each.event) for each in new]
+
+
+def append_all(conn: Connection, new: Sequence[NewEvent]) -> list[Appended | Repeated]:
+    """Append, where a refusal is an error of the caller's. Raises the first refusal's error."""
+    outcomes = append(conn, new)
+    for outcome in outcomes:
+        if isinstance(outcome, Refused):
+            raise outcome.error
+    return [outcome for outcome in outcomes if not isinstance(outcome, Refused)]
+
+
+def adopt(conn: Connection, entries: Sequence[Envelope]) -> None:
+    """Put the entries of an exported log at the end of this one as they are, in their place and time.
+
+    They keep position, event id, recording time and actor, so that leaves and root
+    are what they were. What `append` would not have put there in this place is refused: a
+    position that does not follow, a time that does not increase, bytes that are not canonical, an event
+    that contradicts the log before it. The register is derived as `append` does it.
+
+    All or nothing: the caller owns the transaction, has its turn in it (`take_turn`),
+    and rolls back where this raises. Raises EntryRefused.
+    """
+    if not entries:
+        return
+    decoded = [_decoded(entry) for entry in entries]
+    end, register = _read_register(conn, decoded)
+    added: list[_Added] = []
+    for entry, event in zip(entries, decoded, strict=True):
+        if entry.position != end.position + 1:
+            raise EntryRefused(entry.position, f"position {end.position + 1} comes next")
+        if end.recorded_at is not None and entry.recorded_at <= end.recorded_at:
+            raise EntryRefused(entry.position, "it was not recorded after the entry before it")
+        against = register.check(event)
+        if against is not None:
+            why = str(against.error) if isinstance(against, Refused) else f"it repeats position {against.position}"
+            raise EntryRefused(entry.position, why)
+        rows = register.enter(event, entry.position)
+        end = _End(entry.position, entry.recorded_at, end.now)
+        digest = sha256(entry.payload)
+        added.append(
+            _Added(
+                *(entry.position, entry.event_id, entry.type, entry.schema_version, entry.recorded_at, entry.actor),
+                *(entry.payload, digest, rows),
+            )
+        )
+    _insert(conn, added)
+    texts.erase(conn, [bytes.fromhex(each.text_sha256) for each in decoded if isinstance(each, TextErased)])
+
+
+def _decoded(entry: Envelope) -> Event:
+    try:
+        event = entry.event()
+    except EventUndecodable as error:
+        raise EntryRefused(entry.position, str(error)) from None
+    if not events.is_canonical(entry, event):
+        raise EntryRefused(entry.position, "its payload is not in canonical form")
+    return event
+
+
+def announce(conn: Connection) -> None:
+    """Wake those who wait for the log to grow. To be called after the commit, in a transaction of its own.
+
+    Only a hint: NOTIFY takes a lock on the whole instance when it commits, so it
+    stays out of the append's transaction, and readers go by position anyway.
+    """
+    conn.exec_driver_sql(f"NOTIFY {CHANNEL}")
+
+
+def head(conn: Connection) -> int:
+    """The last position of the log; 0 before the first event."""
+    return conn.execute(select(func.coalesce(func.max(tables.event.c.position), 0))).scalar_one()
+
+
+_ENVELOPE = (
+    tables.event.c.position,
+    tables.event.c.event_id,
+    tables.event.c.type,
+    tables.event.c.schema_version,
+    tables.event.c.recorded_at,
+    tables.event.c.actor,
+    tables.event.c.payload,
+)
+
+
+def read(conn: Connection, *, after: int, limit: int) -> list[Envelope]:
+    """The first `limit` entries after position `after`, in order."""
+    found = conn.execute(
+        select(*_ENVELOPE).where(tables.event.c.position > after).order_by(tables.event.c.position).limit(limit)
+    )
+    return [Envelope(*row) for row in found]
+
+
+def stream(conn: Connection, *, after: int = 0, batch: int = 1000) -> Iterator[Envelope]:
+    """Every entry after position `after`, in order, at most `batch` of them in memory."""
+    while entries := read(conn, after=after, limit=batch):
+        yield from entries
+        after = entries[-1].position
+
+
+# --- taking turns -----------------------------------------------------------------
+
+_BEGIN = """
+    SELECT set_config('lock_timeout', %(wait)s, true),
+           set_config('statement_timeout', '60s', true),
+           set_config('idle_in_transaction_session_timeout', '60s', true),
+           set_config('synchronous_commit', 'on', true),
+           current_setting('transaction_isolation')
+"""
+
+
+def take_turn(conn: Connection, *, wait_s_max: float = 5.0) -> None:
+    """Hold the append lock until the transaction ends: nobody else appends meanwhile. Raises Busy.
+
+    A statement of its own: one that waits for it still sees the log from before its wait.
+    """
+    # At least 1 ms: 0 would mean to wait for ever.
+    wait_ms = max(1, int(wait_s_max * 1000))
+    isolation = conn.exec_driver_sql(_BEGIN, {"wait": f"{wait_ms}ms"}).one()[-1]
+    if isolation != "read committed":
+        # Under REPEATABLE READ the snapshot is older than the turn, and positions would be handed out twice.
+        raise AssertionError(f"append needs READ COMMITTED, not {isolation}")
+    try:
+        conn.exec_driver_sql("SELECT pg_advisory_xact_lock(%s)", (APPEND_LOCK,))
+    except DBAPIError as error:
+        if getattr(error.orig, "sqlstate", None) == "55P03":
+            conn.rollback()
+            raise Busy from error
+        raise
+
+
+# --- what is known ----------------------------------------------------------------
+
+_REGISTER = """
+    SELECT 'head' AS kind, '' AS key, 0 AS revision, coalesce(max(e.position), 0) AS position,
+           (SELECT l.recorded_at FROM onrecord.event l ORDER BY l.position DESC LIMIT 1) AS recorded_at,
+           clock_timestamp() AS now, '' AS type, 0 AS schema_version, NULL::bytea AS payload
+      FROM onrecord.event e
+    UNION ALL
+    SELECT 'revision', r.url, r.revision, r.position, NULL, NULL, e.type, e.schema_version, e.payload
+      FROM unnest(%(urls)s::text[], %(revisions)s::int[]) AS s(url, revision)
+      JOIN onrecord.register_revision r ON r.url = s.url AND r.revision IN (s.revision, s.revision - 1)
+      JOIN onrecord.event e ON e.position = r.position
+    UNION ALL
+    SELECT 'newest', n.url, n.revision, n.position, NULL, NULL, '', 0, NULL
+      FROM unnest(%(urls)s::text[]) AS s(url),
+           LATERAL (SELECT * FROM onrecord.register_revision r
+                     WHERE r.url = s.url ORDER BY r.revision DESC LIMIT 1) n
+    UNION ALL
+    SELECT 'retraction', r.url, r.revision, r.position, NULL, NULL, '', 0, NULL
+      FROM onrecord.register_retraction r WHERE r.url = ANY(%(urls)s::text[])
+    UNION ALL
+    SELECT 'claim', c.claim, 0, c.position, NULL, NULL, '', 0, NULL
+      FROM onrecord.register_claim c WHERE c.claim = ANY(%(claims)s::text[])
+    UNION ALL
+    SELECT 'speaker', p.speaker, 0, p.position, NULL, NULL, '', 0, NULL
+      FROM onrecord.register_speaker p WHERE p.speaker = ANY(%(speakers)s::text[])
+    UNION ALL
+    SELECT 'erasure', x.sha256, 0, r.position, NULL, NULL, '', 0, NULL
+      FROM unnest(%(hashes)s::text[]) AS x(sha256)
+      JOIN onrecord.register_erasure r ON r.sha256 = decode(x.sha256, 'hex')
+"""
+
+
+# What only curation asks for; batches of articles alone do without.
+_CURATION = """
+    UNION ALL
+    SELECT 'merge', m.merged, CASE WHEN m.opposite THEN 1 ELSE 0 END, m.position, NULL, NULL,
+           m.kind || ' ' || m.survivor, coalesce(u.position, 0), NULL
+      FROM onrecord.register_merge m LEFT JOIN onrecord.register_undoing u ON u.merge_position = m.position
+     WHERE m.position = ANY(%(merges)s::bigint[])
+        OR (u.position IS NULL AND m.merged = ANY(%(claims)s::text[] || %(speakers)s::text[]))
+    UNION ALL
+    SELECT 'ruling', r.claim, 0, r.position, NULL, NULL, e.type, e.schema_version, e.payload
+      FROM unnest(%(claims)s::text[]) AS s(claim),
+           LATERAL (SELECT * FROM onrecord.register_ruling r
+                     WHERE r.claim = s.claim ORDER BY r.position DESC LIMIT 1) r
+      JOIN onrecord.event e ON e.position = r.position
+     WHERE r.state IS NOT NULL
+    UNION ALL
+    SELECT 'relation', r.claim || ' ' || r.relation || ' ' || r.to_claim, 0, r.position, NULL, NULL, '', 0, NULL
+      FROM onrecord.register_relation r WHERE r.claim = ANY(%(claims)s::text[])
+    UNION ALL
+    (SELECT 'adoption', a.policy, 0, a.position, NULL, NULL, '', 0, NULL
+       FROM onrecord.register_adoption a ORDER BY a.position DESC LIMIT 1)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Where the log ends, and since when."""
+
+    position: int
+    recorded_at: datetime | None  #: None while the log is empty.
+    now: datetime
+
+    def next(self) -> tuple[int, datetime]:
+        """The place and time of an entry that is recorded now."""
+        # Never now(): it stands still within a transaction, and clocks are set back.
+        after = self.now if self.recorded_at is None else self.recorded_at + timedelta(microseconds=1)
+        return self.position + 1, max(self.now, after)
+
+
+def _read_register(conn: Connection, new: Sequence[Event]) -> tuple[_End, Register]:
+    """The end of the log, and what is known of all that the events name, by one statement."""
+    named = _Named()
+    for each in new:
+        named.take(each)
+    found = conn.exec_driver_sql(
+        _REGISTER + _CURATION if named.curation else _REGISTER,
+        {
+            "urls": named.urls,
+            "revisions": named.revisions,
+            "claims": list(named.claims),
+            "speakers": list(named.speakers),
+            "merges": named.merges,
+            "hashes": named.hashes,
+        },
+    ).all()
+    (last,) = (row for row in found if row.kind == "head")
+    register = Register()
+    for kind, key, number, position, _, _, type, version, payload in found:
+        match kind:
+            case "head":
+                pass
+            case "revision":
+                # The projector's own code: what cannot be read here must not be built upon.
+                stored = events.decode(type, version, bytes(payload))
+                assert isinstance(stored, ArticleRecorded | ArticleRevised)
+                register.revisions[key, number] = (position, stored.article)
+            case "newest":
+                register.newest[key] = number
+            case "retraction":
+                register.retractions[key, number] = position
+            case "claim":
+                register.claims.add(key)
+            case "speaker":
+                register.speakers.add(key)
+            case "erasure":
+                register.erasures[key] = position
+            case "merge":
+                of, _, into = type.partition(" ")
+                if version:
+                    register.undone[position] = version
+                else:
+                    register.merges.add(Merge(position, Kind(of), key, into, number == 1))
+            case "ruling":
+                ruling = events.decode(type, version, bytes(payload))
+                assert isinstance(ruling, ClaimRuled)
+                register.rulings[key] = (position, ruling)
+            case "relation":
+                claim, relation, to = key.split(" ")
+                register.relations[claim, relation, to] = position
+            case "adoption":
+                register.adoption = (position, key)
+            case _:
+                raise AssertionError(kind)
+    return _End(last.position, last.recorded_at, last.now), register
+
+
+class _Named:
+    """What a batch of events names."""
+
+    def __init__(self) -> None:
+        self.urls: list[str] = []
+        self.revisions: list[int] = []
+        self.claims: set[str] = set()
+        self.speakers: set[str] = set()
+        self.merges: list[int] = []
+        self.hashes: list[str] = []
+        self.curation = False
+
+    def take(self, event: Event) -> None:
+        match event:
+            case ArticleRecorded(article=article) | ArticleRevised(article=article):
+                self.urls.append(article.url)
+                self.revisions.append(article.revision)
+                self.claims.update(claim.claim for claim in article.claims)
+                self.speakers.update(article.speaker_of(statement) for _, _, statement in article.statements())
+                if article.text_sha256 is not None:
+                    self.hashes.append(article.text_sha256)
+                return
+            case ArticleRetracted(url=url):
+                self.urls.append(url)
+                self.revisions.append(0)
+                return
+            case TextErased(text_sha256=digest):
+                self.hashes.append(digest)
+            case ClaimsMerged(claim=claim, into=other) | ClaimsRelated(claim=claim, to=other):
+                self.claims.update((claim, other))
+            case SpeakersMerged(speaker=speaker, into=other):
+                self.speakers.update((speaker, other))
+            case MergeUndone(position=position):
+                self.merges.append(position)
+            case ClaimRuled(claim=claim) | RulingLifted(claim=claim):
+                self.claims.add(claim)
+            case PolicyAdopted():
+                pass
+            case _:
+                assert_never(event)
+        self.curation = True
+
+
+def _may_be_kept(new: NewEvent, outcome: Appended | Repeated, digest: bytes, register: Register) -> bool:
+    """Whether a text is the one that the log names, and was never erased."""
+    if digest.hex() in register.erasures:
+        return False
+    if isinstance(outcome, Appended):
+        return True
+    assert isinstance(new.event, ArticleRecorded | ArticleRevised)
+    url = new.event.article.url
+    return any(
+        known == url and position == outcome.position and article is not None and article.text_sha256 == digest.hex()
+        for (known, _), (position, article) in register.revisions.items()
+    )
+
+
+# --- writing ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Added:
+    """An event that was admitted, with its place and what it adds to the register."""
+
+    position: int
+    event_id: UUID
+    type: str
+    schema_version: int
+    recorded_at: datetime
+    actor: str
+    payload: bytes
+    payload_sha256: bytes
+    entries: list[Entry]
+
+
+@lru_cache
+def _insertion(kinds: tuple[str, ...]) -> str:
+    """The statement that adds events, and rows to these tables of the register, and counts them all."""
+    parts = [
+        """added AS (
+        INSERT INTO onrecord.event
+            (position, event_id, type, schema_version, recorded_at, actor, payload, payload_sha256, leaf)
+        SELECT * FROM unnest(
+            %(positions)s::bigint[], %(event_ids)s::uuid[], %(types)s::text[], %(schema_versions)s::int[],
+            %(recorded_ats)s::timestamptz[], %(actors)s::text[],
+            %(payloads)b::bytea[], %(payload_sha256s)b::bytea[], %(leaves)b::bytea[])
+        RETURNING 1)"""
+    ]
+    for kind in kinds:
+        table = tables.log_metadata.tables[f"onrecord.register_{kind}"]
+        names = ", ".join(column.name for column in table.columns)
+        parts.append(
+            f"{kind} AS (INSERT INTO {table.fullname} ({names}) "
+            f"SELECT {names} FROM {tables.recordset(table, f'%({kind})s')} RETURNING 1)"
+        )
+    counts = ", ".join(f"(SELECT count(*) FROM {kind})" for kind in ("added", *kinds))
+    return f"WITH {', '.join(parts)} SELECT {counts}"
+
+
+def _insert(conn: Connection, added: Sequence[_Added]) -> None:
+    """Write what was admitted, in one statement; what was written is counted and compared."""
+    rows: dict[str, list[dict[str, Any]]] = {}
+    for each in added:
+        for kind, row in each.entries:
+            rows.setdefault(kind, []).append(row)
+    kinds = tuple(sorted(rows))
+    leaves = [
+        events.leaf(
+            event_id=each.event_id,
+            type=each.type,
+            schema_version=each.schema_version,
+            recorded_at=each.recorded_at,
+            actor=each.actor,
+            payload_sha256=each.payload_sha256,
+        )
+        for each in added
+    ]
+    counts = conn.exec_driver_sql(
+        _insertion(kinds),
+        {
+            "positions": [each.position for each in added],
+            "event_ids": [each.event_id for each in added],
+            "types": [each.type for each in added],
+            "schema_versions": [each.schema_version for each in added],
+            "recorded_ats": [each.recorded_at for each in added],
+            "actors": [each.actor for each in added],
+            "payloads": [each.payload for each in added],
+            "payload_sha256s": [each.payload_sha256 for each in added],
+            "leaves": leaves,
+            **{kind: orjson.dumps(rows[kind]).decode() for kind in kinds},
+        },
+    ).one()
+    expected = (len(added), *(len(rows[kind]) for kind in kinds))
+    if tuple(counts) != expected:
+        raise AssertionError(f"the log took {tuple(counts)} rows of {expected}")

@@ -1,0 +1,138 @@
+"""Loading: what is stored of the past that the next events touch."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection
+
+from service.domain.article import Stance
+from service.domain.belief import ArticleLife, RecordedStatement, Ruling, Standing
+from service.domain.merges import Kind, Merge, Merges
+from service.domain.policies import State
+from service.tables import OPEN
+
+
+@dataclass(slots=True)
+class Known:
+    """What is remembered of a claim between batches."""
+
+    standing: Standing
+    proposition: str
+    topic: str | None
+    ruling: Ruling | None = None
+    size: int = 0  #: what it counts for in what the projector remembers.
+
+
+#: Live statements by claim and speaker as their articles name them.
+Live = dict[str, dict[str, list[RecordedStatement]]]
+
+_STATEMENT = (
+    "s.claim, s.speaker, s.stance, s.bloc, s.effective_at, s.published_end, s.first_position, s.position, s.ordinal"
+)
+
+
+def _statement(row: Sequence[Any]) -> RecordedStatement:
+    return RecordedStatement(row[0], row[1], Stance(row[2]), *row[3:9])
+
+
+def articles_by_url(conn: Connection, urls: list[str]) -> dict[str, ArticleLife]:
+    newest = conn.exec_driver_sql(
+        "SELECT DISTINCT ON (url) url, first_position, revision, position, until_position "
+        "FROM article WHERE url = ANY(%s) ORDER BY url, revision DESC",
+        (urls,),
+    ).all()
+    articles = {
+        url: ArticleLife(first_position, revision, position if until == OPEN else None, [])
+        for url, first_position, revision, position, until in newest
+    }
+    if not articles:
+        return {}
+    live = conn.exec_driver_sql(
+        f"SELECT {_STATEMENT}, a.url FROM article a JOIN statement s ON s.position = a.position "
+        "WHERE a.url = ANY(%s) AND a.until_position = %s ORDER BY s.ordinal",
+        (urls, OPEN),
+    )
+    for row in live:
+        articles[row[-1]].statements.append(_statement(row))
+    return articles
+
+
+def with_members(pairs: Iterable[tuple[str, str]], merges: Merges) -> Iterable[tuple[str, str]]:
+    """The pairs with all those that count for the same claim and speaker."""
+    if not merges:
+        return pairs
+    return {
+        (member, voice): None
+        for claim, speaker in pairs
+        for member in merges.members(Kind.CLAIM, merges.claim(claim).id)
+        for voice in merges.members(Kind.SPEAKER, merges.speaker(speaker))
+    }
+
+
+def live_on(conn: Connection, claims: Sequence[str], speakers: Sequence[str] | None) -> Live:
+    """What is live on these claims, as they are named, of these speakers or of all."""
+    of = "" if speakers is None else " AND s.speaker = ANY(%(speakers)s)"
+    found = conn.exec_driver_sql(
+        f"SELECT {_STATEMENT} FROM statement s WHERE s.claim = ANY(%(claims)s){of} AND s.until_position = %(open)s",
+        {"claims": list(claims), "speakers": speakers, "open": OPEN},
+    )
+    live: Live = {}
+    for row in found:
+        live.setdefault(row[0], {}).setdefault(row[1], []).append(_statement(row))
+    return live
+
+
+def claims_with(conn: Connection, speaker: str) -> list[str]:
+    """The claims on which a speaker stands."""
+    found = conn.exec_driver_sql(
+        "SELECT DISTINCT claim FROM standing WHERE speaker = %s AND until_position = %s", (speaker, OPEN)
+    )
+    return list(found.scalars())
+
+
+def merges_in_force(conn: Connection, position: int | None = None) -> Merges:
+    """The merges in force at the end of what is projected, or at a position before."""
+    found = conn.exec_driver_sql(
+        "SELECT position, kind, merged, survivor, opposite FROM merge "
+        "WHERE position <= %(at)s AND until_position > %(at)s ORDER BY position",
+        {"at": OPEN - 1 if position is None else position},
+    )
+    return Merges(Merge(row[0], Kind(row[1]), *row[2:]) for row in found)
+
+
+def live_of(conn: Connection, pairs: Iterable[tuple[str, str]]) -> Live:
+    """What is live of these claims and speakers, as they are named."""
+    live: Live = {}
+    for claim, speaker in pairs:
+        live.setdefault(claim, {})[speaker] = []
+    named = [(claim, speaker) for claim, of in live.items() for speaker in of]
+    found = conn.exec_driver_sql(
+        f"SELECT {_STATEMENT} FROM unnest(%s::text[], %s::text[]) AS p(claim, speaker) "
+        "JOIN statement s ON s.claim = p.claim AND s.speaker = p.speaker WHERE s.until_position = %s",
+        ([claim for claim, _ in named], [speaker for _, speaker in named], OPEN),
+    )
+    for row in found:
+        live[row[0]][row[1]].append(_statement(row))
+    return live
+
+
+def known_of(conn: Connection, claims: list[str]) -> dict[str, Known]:
+    named = conn.exec_driver_sql(
+        "SELECT c.claim, w.proposition, c.topic, r.state, r.position FROM claim c "
+        "JOIN wording w ON w.claim = c.claim AND w.position = c.first_position "
+        "LEFT JOIN ruling r ON r.claim = c.claim AND r.until_position = %s WHERE c.claim = ANY(%s)",
+        (OPEN, claims),
+    )
+    known = {
+        claim: Known(Standing(), proposition, topic, None if state is None else Ruling(claim, State(state), position))
+        for claim, proposition, topic, state, position in named
+    }
+    if known:
+        stands = conn.exec_driver_sql(
+            f"SELECT {_STATEMENT} FROM standing s WHERE s.claim = ANY(%s) AND s.until_position = %s",
+            (list(known), OPEN),
+        )
+        for row in stands:
+            known[row[0]].standing.move(None, _statement(row))
+    return known

@@ -1,0 +1,261 @@
+"""Projecting: the next events of the log, batch by batch."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import Connection
+
+from service import log
+from service.domain.belief import Change, Fold
+from service.domain.errors import EventUndecodable
+from service.domain.events import (
+    CURATION,
+    ArticleRecorded,
+    ArticleRetracted,
+    ArticleRevised,
+    ClaimRuled,
+    ClaimsMerged,
+    Event,
+    MergeUndone,
+    RulingLifted,
+    SpeakersMerged,
+)
+from service.domain.merges import Kind, Merges
+from service.domain.policies import policy
+from service.projector.generations import Generation
+from service.projector.loading import (
+    Known,
+    articles_by_url,
+    claims_with,
+    known_of,
+    live_of,
+    live_on,
+    merges_in_force,
+    with_members,
+)
+from service.projector.rows import Batch
+from service.projector.writing import write
+
+#: Where readers are told that more of the log is projected.
+CHANNEL: Final = "onrecord_projected"
+#: How many standing statements are kept in memory between batches.
+_REMEMBERED_MAX: Final = 500_000
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What a batch came to."""
+
+    position: int  #: projected up to here.
+    events: int  #: projected by this batch.
+    stopped_at: int | None = None
+    because: str | None = None
+
+
+class Projector:
+    """Projects the log into one generation, batch by batch.
+
+    Keeps the standing of claims in memory between batches, for as long as nobody
+    else moves the cursor. Only one thread may use it.
+    """
+
+    def __init__(self, generation: Generation, *, remembered_max: int = _REMEMBERED_MAX) -> None:
+        self._generation = generation
+        self._policies = [policy(each) for each in generation.policies]
+        self._remembered_max = remembered_max
+        self._claims: dict[str, Known] = {}  # least recently used first
+        self._remembered = 0  # the sum of their sizes
+        self._merges: Merges | None = None
+        self._position: int | None = None
+
+    def forget(self) -> None:
+        """Drop what is remembered; the next batch reads anew what it touches."""
+        self._claims, self._merges, self._remembered, self._position = {}, None, 0, None
+
+    def advance(self, conn: Connection, *, limit: int = 500) -> Progress:
+        """Project the next events, at most `limit`, in the caller's transaction.
+
+        Waits while another projector holds the generation. Stops before an event
+        that cannot be read or folded, and says so in the generation's row: never a
+        guess, never a skip. On any error the caller rolls back, and may go on with this
+        projector: it remembers only what it knows to be as it is stored.
+        """
+        position = self._take(conn)
+        if position != self._position:
+            self.forget()
+        # Until all is written, what is remembered may be ahead of what is stored.
+        self._position = None
+        entries = log.read(conn, after=position, limit=limit)
+        decoded: list[tuple[int, Event]] = []
+        stopped_at, because = None, None
+        for entry in entries:
+            try:
+                decoded.append((entry.position, entry.event()))
+            except EventUndecodable as error:
+                stopped_at, because = entry.position, str(error)
+                break
+            if isinstance(decoded[-1][1], CURATION):
+                # It may touch any claim, so it is a batch of its own.
+                decoded = decoded[:1] if len(decoded) == 1 else decoded[:-1]
+                break
+        batch, failure = self._batch(conn, position, decoded)
+        if failure is not None:
+            # What it left half done is thrown away, and the events before it are folded anew.
+            stopped_at, because = failure
+            self.forget()
+            good = [(at, event) for at, event in decoded if at < stopped_at]
+            batch, failure = self._batch(conn, position, good)
+            assert failure is None
+        write(conn, batch, self._generation.generation, stopped_at=stopped_at, because=because)
+        if stopped_at is None:
+            self._position = batch.position
+            self._trim(batch.touched)
+        else:
+            self.forget()
+        return Progress(batch.position, batch.position - position, stopped_at, because)
+
+    def foresee(self, conn: Connection, event: Event, position: int) -> Change:
+        """What an event would change, as far as is projected; see `preview`."""
+        return self._fold(conn, [(position, event)]).apply(event, position)
+
+    def _batch(
+        self, conn: Connection, position: int, decoded: Sequence[tuple[int, Event]]
+    ) -> tuple["Batch", tuple[int, str] | None]:
+        """What the events come to, and the first that cannot be folded with the reason, if there is one."""
+        batch = Batch(position)
+        fold = self._fold(conn, decoded) if decoded else Fold(self._policies)
+        batch.touched = fold.claims.keys()
+        for at, event in decoded:
+            try:
+                batch.take(event, fold.apply(event, at), fold.claims, self._claims)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the event is not skipped
+                return batch, (at, f"event {at} cannot be folded: {type(error).__name__}: {error}")
+            batch.position = at
+        return batch, None
+
+    def _take(self, conn: Connection) -> int:
+        """Take the generation's row, and with it the right to write; returns the cursor."""
+        return conn.exec_driver_sql(
+            "SELECT set_config('search_path', schema_name, true), position "
+            "FROM onrecord.generation WHERE generation = %s FOR UPDATE",
+            (self._generation.generation,),
+        ).one()[1]
+
+    def _fold(self, conn: Connection, decoded: Sequence[tuple[int, Event]]) -> Fold:
+        """A fold that knows of the past what these events touch."""
+        fold = Fold(self._policies)
+        if not decoded:
+            return fold
+        if self._merges is None:
+            self._merges = merges_in_force(conn)
+        fold.merges = self._merges
+        if isinstance(decoded[0][1], CURATION):
+            self._fold_curation(conn, fold, decoded[0][1])
+            # What it changes is not kept up in what is remembered.
+            self.forget()
+        else:
+            self._fold_articles(conn, fold, [event for _, event in decoded])
+        return fold
+
+    def _fold_articles(self, conn: Connection, fold: Fold, events: Sequence[Event]) -> None:
+        urls: dict[str, None] = {}
+        fold_urls: dict[str, None] = {}
+        claims: dict[str, None] = {}
+        for event in events:
+            match event:
+                case ArticleRecorded(article=article):
+                    urls[article.url] = None
+                    claims.update((claim.claim, None) for claim in article.claims)
+                case ArticleRevised(article=article):
+                    fold_urls[article.url] = None
+                    claims.update((claim.claim, None) for claim in article.claims)
+                case ArticleRetracted(url=url):
+                    fold_urls[url] = None
+                case _:
+                    raise AssertionError(event)
+        # A recorded one is there only if the log is damaged; the fold must know that to stop.
+        fold.articles = articles_by_url(conn, [*urls, *fold_urls])
+        if fold_urls:
+            pairs: dict[tuple[str, str], None] = {}
+            for life in fold.articles.values():
+                pairs.update(((each.claim, each.speaker), None) for each in life.statements)
+            for event in events:
+                if isinstance(event, ArticleRecorded | ArticleRevised) and event.article.url in fold_urls:
+                    article = event.article
+                    pairs.update(
+                        ((claim.claim, article.speaker_of(each)), None) for _, claim, each in article.statements()
+                    )
+            claims.update((claim, None) for claim, _ in pairs)
+            fold.live = live_of(conn, with_members(pairs, fold.merges))
+        # What is said of a merged claim counts for its survivor; both must be known.
+        claims.update((fold.merges.claim(claim).id, None) for claim in list(claims))
+        self._know(conn, claims)
+        for claim in claims:
+            if claim in self._claims:
+                known = self._claims[claim] = self._claims.pop(claim)  # most recently used
+                if fold.merges.of(Kind.CLAIM, claim) is None:
+                    fold.claims[claim] = known.standing
+                    if known.ruling is not None:
+                        fold.rulings[claim] = known.ruling
+
+    def _fold_curation(self, conn: Connection, fold: Fold, event: Event) -> None:
+        merges = fold.merges
+        claims: list[str] = []
+        match event:
+            case ClaimsMerged(claim=claim, into=other):
+                claims = [claim, other]
+            case SpeakersMerged(speaker=speaker):
+                claims = claims_with(conn, speaker)
+            case MergeUndone(position=position):
+                merge = merges.at(position)
+                if merge is not None and merge.kind is Kind.CLAIM:
+                    survivor = merges.claim(merge.into).id
+                    claims = [survivor, merge.merged]
+                    fold.live = live_on(conn, merges.members(Kind.CLAIM, survivor), None)
+                elif merge is not None:
+                    speaker = merges.speaker(merge.into)
+                    claims = claims_with(conn, speaker)
+                    named = [member for claim in claims for member in merges.members(Kind.CLAIM, claim)]
+                    fold.live = live_on(conn, named, merges.members(Kind.SPEAKER, speaker))
+            case ClaimRuled(claim=claim) | RulingLifted(claim=claim):
+                claims = [claim]
+            case _:
+                pass
+        for claim, known in known_of(conn, list(dict.fromkeys(claims))).items():
+            if merges.of(Kind.CLAIM, claim) is None:
+                fold.claims[claim] = known.standing
+            if known.ruling is not None:
+                fold.rulings[claim] = known.ruling
+
+    def _know(self, conn: Connection, claims: Iterable[str]) -> None:
+        unknown = [claim for claim in claims if claim not in self._claims]
+        if unknown:
+            found = known_of(conn, unknown)
+            for known in found.values():
+                # Counted from now on: one that is merged away is of no fold, so nobody looks at it again.
+                known.size = 1
+            self._remembered += len(found)
+            self._claims.update(found)
+
+    def _trim(self, touched: Iterable[str]) -> None:
+        """Forget the claims not used for longest, so that memory stays bounded; looks only at the touched."""
+        for claim in touched:
+            known = self._claims.get(claim)
+            if known is None:
+                continue
+            # A claim on which nothing stands takes room too.
+            size = 1 + len(known.standing.by_speaker)
+            self._remembered += size - known.size
+            known.size = size
+        while self._remembered > self._remembered_max:
+            self._remembered -= self._claims.pop(next(iter(self._claims))).size
+
+
+def preview(conn: Connection, event: Event, *, position: int, policies: Sequence[str]) -> Change:
+    """What an event at `position` would change, reading what is projected and writing nothing.
+
+    The search path names the generation that is asked, as a snapshot for reading sets it.
+    """
+    asked = Generation(0, "", "", list(policies), 0, live=False, rebuild=False, stopped_at=None, because=None)
+    return Projector(asked).foresee(conn, event, position)

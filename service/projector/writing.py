@@ -1,0 +1,86 @@
+"""Writing: the rows of a batch into the read tables, set-based."""
+
+from collections.abc import Callable, Collection, Sequence
+from typing import Any, Final, cast
+
+import orjson
+import psycopg
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql
+
+from service import tables
+from service.projector.rows import Batch, Row
+from service.tables import OPEN
+
+
+def _record(table: Table, columns: Sequence[str]) -> str:
+    dialect = postgresql.dialect()
+    typed = ", ".join(f"{name} {table.c[name].type.compile(dialect=dialect)}" for name in columns)
+    return f"json_to_recordset(%s::json) AS r({typed})"
+
+
+def _insert(table: Table, *, repeatable: bool = False) -> str:
+    names = [column.name for column in table.columns]
+    listed = ", ".join(names)
+    # The first to name an outlet, speaker or topic is what counts; later ones say nothing new.
+    conflict = " ON CONFLICT DO NOTHING" if repeatable else ""
+    return f"INSERT INTO {table.name} ({listed}) SELECT {listed} FROM {_record(table, names)}{conflict}"
+
+
+def _close(table: Table, key: Sequence[str], *, newest: str | None = None) -> str:
+    """End what is open under a key, if anything is; of several rows the newest by `newest` can be."""
+    record = _record(table, [*key, "until_position"])
+    same = " AND ".join(f"t.{name} = r.{name}" for name in key)
+    if newest is not None:
+        inner = " AND ".join(f"o.{name} = r.{name}" for name in key)
+        same += f" AND t.{newest} = (SELECT max(o.{newest}) FROM {table.name} o WHERE {inner})"
+    same += f" AND t.until_position = {OPEN}"
+    return f"UPDATE {table.name} t SET until_position = r.until_position FROM {record} WHERE {same}"
+
+
+#: What is written, in this order, and the rows of a batch for it.
+_WRITES: Final[tuple[tuple[str, Callable[[Batch], Collection[Row]]], ...]] = (
+    (_insert(tables.outlet, repeatable=True), lambda b: list(b.outlets.values())),
+    (_insert(tables.speaker, repeatable=True), lambda b: list(b.speakers.values())),
+    (_insert(tables.topic, repeatable=True), lambda b: list(b.topics.values())),
+    (_insert(tables.dictionary, repeatable=True), lambda b: list(b.dictionaries.values())),
+    (_insert(tables.claim), lambda b: list(b.claims.values())),
+    (
+        (
+            "UPDATE claim t SET topic = r.topic, topic_position = r.topic_position "
+            f"FROM {_record(tables.claim, ['claim', 'topic', 'topic_position'])} WHERE t.claim = r.claim"
+        ),
+        lambda b: b.named_topics,
+    ),
+    (_insert(tables.wording), lambda b: b.wordings),
+    (_close(tables.article, ["position"]), lambda b: b.articles.closed),
+    (_insert(tables.article), lambda b: b.articles.opened),
+    (_insert(tables.retraction), lambda b: b.retractions),
+    (_close(tables.statement, ["claim", "position", "ordinal"]), lambda b: b.statements.closed),
+    (_insert(tables.statement), lambda b: b.statements.opened),
+    (_close(tables.standing, ["claim", "speaker"], newest="since_position"), lambda b: b.standings.closed),
+    (_insert(tables.standing), lambda b: b.standings.opened),
+    (_close(tables.tally, ["claim"], newest="position"), lambda b: b.tallies.closed),
+    (_insert(tables.tally), lambda b: b.tallies.opened),
+    (_close(tables.transition, ["policy", "claim"], newest="position"), lambda b: b.transitions.closed),
+    (_insert(tables.transition), lambda b: b.transitions.opened),
+    (_close(tables.merge, ["position"]), lambda b: b.merges.closed),
+    (_insert(tables.merge), lambda b: b.merges.opened),
+    (_close(tables.ruling, ["claim"], newest="position"), lambda b: b.rulings.closed),
+    (_insert(tables.ruling), lambda b: b.rulings.opened),
+    (_insert(tables.relation), lambda b: b.relations),
+    (_insert(tables.adoption), lambda b: b.adoptions),
+)
+
+
+def write(conn: Connection, batch: Batch, generation: int, *, stopped_at: int | None, because: str | None) -> None:
+    """Write a batch and move the cursor, all sent at once and answered at once."""
+    raw = cast("psycopg.Connection[Any]", conn.connection.driver_connection)
+    with raw.pipeline():
+        for statement, rows_of in _WRITES:
+            if rows := rows_of(batch):
+                raw.execute(statement, (orjson.dumps(list(rows)).decode(),))  # pyright: ignore[reportArgumentType]
+        raw.execute(
+            "UPDATE onrecord.generation SET position = %s, stopped_at = %s, because = %s WHERE generation = %s",
+            (batch.position, stopped_at, because, generation),
+        )
