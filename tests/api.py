@@ -100,13 +100,17 @@ class Api:
         with self.engine.begin() as conn:
             log.append_all(conn, new)
 
-    def project(self, policies: Sequence[str] = NAMES) -> None:
-        """Bring the beliefs up to the head of the log."""
+    def project(self, policies: Sequence[str] = NAMES, *, limit: int = 100_000) -> None:
+        """Bring the beliefs up to the head of the log, in batches of so many events."""
         if self._projector is None:
             self._projector = Projector(self.prepare(policies))
-        with self.engine.begin() as conn:
-            progress = self._projector.advance(conn, limit=100_000)
-        assert progress.stopped_at is None, progress.because
+        while True:
+            with self.engine.begin() as conn:
+                progress = self._projector.advance(conn, limit=limit)
+            assert progress.stopped_at is None, progress.because
+            # Decisions end a batch early.
+            if progress.events == 0:
+                break
 
     def record(self, *happened: Article | Event) -> None:
         """Append, and project."""

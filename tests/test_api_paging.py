@@ -352,7 +352,7 @@ def test_two_cursors_of_different_moments_make_no_page(busy: Api):
     after = events.page(busy, "first: 1")["endCursor"]
     ((code, message),) = busy.errors(events.query(f'after: "{after}", before: "{before}"'))
     assert code == "BAD_CURSOR"
-    assert "another position" in message
+    assert "another moment" in message
 
 
 def _live(api: Api) -> str:

@@ -18,6 +18,7 @@ from strawberry.asgi import GraphQL
 from strawberry.http import GraphQLHTTPResponse
 from strawberry.types import ExecutionResult
 
+from service.api import tiles
 from service.api.context import Context, Projected
 from service.api.schema import formatted, schema
 from service.domain.errors import BadArgument
@@ -75,4 +76,4 @@ def create(*, engine: AsyncEngine, actor: str, debug: bool = False) -> Starlette
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
 
-    return Starlette(debug=debug, routes=[Route("/graphql", view)], lifespan=lifespan)
+    return Starlette(debug=debug, routes=[Route("/graphql", view), *tiles.routes(engine)], lifespan=lifespan)

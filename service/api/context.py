@@ -9,11 +9,11 @@ from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from service import log
-from service.api.loading import Reader, Selection
+from service.api.loading import Selection
 from service.domain.errors import NothingProjected, NotYetProjected
 from service.log import NewEvent, Outcome
 from service.projector import CHANNEL
-from service.queries.snapshot import snapshot
+from service.queries.snapshot import View, view
 
 Result = TypeVar("Result")
 
@@ -84,7 +84,7 @@ class Context:
     selection: Selection | None = None  #: its operation, once it is known.
     seen: dict[str, int] = field(default_factory=dict[str, int])  #: what it was answered from: position and head.
 
-    async def read(self, work: Callable[[Reader], Result]) -> Result:
+    async def read(self, work: Callable[[View], Result]) -> Result:
         """Do `work` in one snapshot: one READ ONLY, REPEATABLE READ transaction on one connection.
 
         Raises NotYetProjected where the request must see more than is projected in time.
@@ -98,12 +98,12 @@ class Context:
         if self.min_position and not await self.projected.wait_for(self.min_position, WAIT_S):
             raise NotYetProjected(wanted=self.min_position, projected=self.projected.position)
 
-    def _in_snapshot(self, conn: Connection, work: Callable[[Reader], Result]) -> Result:
-        view = snapshot(conn)
-        if view is None:
+    def _in_snapshot(self, conn: Connection, work: Callable[[View], Result]) -> Result:
+        begun = view(conn)
+        if begun is None:
             raise NothingProjected
-        self.seen = {"position": view.position, "head": view.head}
-        return work(Reader(conn, view))
+        self.seen = {"position": begun.position, "head": begun.snapshot.head}
+        return work(begun)
 
     async def append(self, new: Sequence[NewEvent]) -> list[Outcome]:
         """Append in a transaction of its own, and wake those who wait for the log.

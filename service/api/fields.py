@@ -10,7 +10,9 @@ from strawberry.types import Info
 
 from service.api.cursors import PAGE_DEFAULT, PAGE_MAX, Scope
 from service.api.loading import LOAD, Loaded, Loader, taken
+from service.api.scalars import Instant, Moment, Position
 from service.queries.paging import Key, Slice
+from service.queries.snapshot import AsOf
 
 Item = TypeVar("Item")
 
@@ -31,11 +33,36 @@ _PAGE_ARGUMENTS = (
 PAGING = frozenset(name for name, _, _ in _PAGE_ARGUMENTS)
 
 
-def related(load: Loader, *, description: str, paged: bool = False, name: str | None = None) -> Any:
+@strawberry.input(
+    name="AsOf", description="A moment of the record, on either of its two times. What is left out is now."
+)
+class Asked:
+    position: Position | None = strawberry.field(
+        default=strawberry.UNSET, description="what was known at this position of the log"
+    )
+    recorded_at: Instant | None = strawberry.field(
+        default=strawberry.UNSET, description="what was known at this time: at the last position recorded by then"
+    )
+    said_by: Moment | None = strawberry.field(
+        default=strawberry.UNSET, description="of what is known, only what was said by this moment"
+    )
+
+
+_AS_OF = inspect.Parameter(
+    "as_of",
+    inspect.Parameter.KEYWORD_ONLY,
+    default=strawberry.UNSET,
+    annotation=Annotated[Asked | None, arg("the moment to answer for, here and in everything below; now by default")],
+)
+
+
+def related(
+    load: Loader, *, description: str, paged: bool = False, timed: bool = False, name: str | None = None
+) -> Any:
     """A field whose value `load` fetches, for all parents of a level at once.
 
     Decorates a stub whose signature gives the field's arguments and type; a paged
-    one gets the four arguments of a page besides.
+    one gets the four arguments of a page besides, a timed one the moment to answer for.
     """
 
     def declare(stub: Callable[..., Any]) -> Any:
@@ -48,6 +75,8 @@ def related(load: Loader, *, description: str, paged: bool = False, name: str | 
             )
             for each in signature.parameters.values()
         ]
+        if timed:
+            parameters.append(_AS_OF)
         if paged:
             parameters += [
                 inspect.Parameter(
@@ -94,7 +123,7 @@ class PageInfo:
 class Edge(Generic[Item]):
     node: Item = strawberry.field(description="the item")
     scope: strawberry.Private[Scope]
-    read_at: strawberry.Private[int]
+    read_at: strawberry.Private[AsOf]
     key: strawberry.Private[Key]
 
     @strawberry.field(description="where the item stands in its list")
@@ -106,7 +135,7 @@ class Edge(Generic[Item]):
 class Connection(Generic[Item]):
     nodes: list[Item] = strawberry.field(description="the items")
     scope: strawberry.Private[Scope]
-    read_at: strawberry.Private[int]  #: the position that the page was read as of.
+    read_at: strawberry.Private[AsOf]  #: the moment that the page was read as of.
     of: strawberry.Private[Slice[Any]]
     loaded: strawberry.Private[Loaded] = field(default_factory=fresh)
 

@@ -9,9 +9,10 @@ from typing import Any
 
 from service.api.cursors import Scope, page
 from service.api.fields import PAGING, Connection
-from service.api.loading import Arguments, Failure, Loader, Reader
+from service.api.loading import Arguments, Failure, Loader
 from service.domain.errors import OnrecordError
 from service.queries.paging import Order, Page, Slice
+from service.queries.snapshot import AsOf, View
 
 
 def _plain(_: Any, **page: Any) -> Connection[Any]:
@@ -20,14 +21,14 @@ def _plain(_: Any, **page: Any) -> Connection[Any]:
 
 def one(
     of: Callable[[Any], Any],
-    fetch: Callable[[Reader, Collection[Any], Arguments], Mapping[Any, Any]],
+    fetch: Callable[[View, Collection[Any], Arguments], Mapping[Any, Any]],
     make: Callable[[Any], Any],
 ) -> Loader:
     """A field that is looked up by the key `of` its parent; null where nothing is found."""
 
-    def load(reader: Reader, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
+    def load(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
         keys = [of(parent) for parent in parents]
-        found = fetch(reader, {key: None for key in keys if key is not None}, arguments)
+        found = fetch(view, {key: None for key in keys if key is not None}, arguments)
         return [make(found[key]) if key in found else None for key in keys]
 
     return load
@@ -37,29 +38,30 @@ def many(
     name: str,
     order: Order,
     of: Callable[[Any], Any],
-    fetch: Callable[[Reader, Sequence[Any], Arguments, Page], Sequence[Slice[Any]]],
+    fetch: Callable[[View, Sequence[Any], Arguments, Page], Sequence[Slice[Any]]],
     make: Callable[[Any], Any],
     *,
     connection: Callable[..., Any] = _plain,
+    name_of: Callable[[Any], str] = str,
 ) -> Loader:
     """A field that is a page of a list below the key `of` its parent.
 
     `name` and the arguments tell the cursors of one list from those of another.
     """
 
-    def load(reader: Reader, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
+    def load(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
         filters = {key: value for key, value in arguments.items() if key not in PAGING}
-        wanted: dict[tuple[int, Page], list[int]] = {}
+        wanted: dict[tuple[AsOf, Page], list[int]] = {}
         values: list[Any] = [None] * len(parents)
         scopes: list[Scope] = []
         for i, parent in enumerate(parents):
-            scope = Scope.of(name, str(of(parent)), filters)
+            scope = Scope.of(name, name_of(of(parent)), filters)
             scopes.append(scope)
             try:
-                position, asked = page(
+                read_at, asked = page(
                     scope=scope,
                     order=order,
-                    position=reader.position,
+                    as_of=view.as_of,
                     first=arguments.get("first"),
                     after=arguments.get("after"),
                     last=arguments.get("last"),
@@ -68,15 +70,15 @@ def many(
             except OnrecordError as error:
                 values[i] = Failure(error)
             else:
-                wanted.setdefault((position, asked), []).append(i)
-        for (position, asked), members in wanted.items():
-            slices = fetch(reader.at(position), [of(parents[i]) for i in members], arguments, asked)
+                wanted.setdefault((read_at, asked), []).append(i)
+        for (read_at, asked), members in wanted.items():
+            slices = fetch(view.at(read_at), [of(parents[i]) for i in members], arguments, asked)
             for i, of_parent in zip(members, slices, strict=True):
                 values[i] = connection(
                     parents[i],
                     nodes=[make(item) for item in of_parent.items],
                     scope=scopes[i],
-                    read_at=position,
+                    read_at=read_at,
                     of=of_parent,
                 )
         return values

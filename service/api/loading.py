@@ -8,7 +8,7 @@ selected; and every resolver is a plain look-up of what was loaded.
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
 
 from graphql import (
@@ -28,37 +28,19 @@ from graphql import (
     get_directive_values,
     get_named_type,
 )
-from sqlalchemy import Connection
 from strawberry.types import Info
 
 from service.domain.article import shown
 from service.domain.errors import BadArgument, OnrecordError
-from service.queries.snapshot import Snapshot
+from service.queries.snapshot import AsOf, View, as_of
 
 #: Where a field's metadata names its loader.
 LOAD: Final = "load"
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """What loaders read with: a connection in a snapshot, and the moment they answer for."""
-
-    conn: Connection
-    view: Snapshot
-
-    @property
-    def position(self) -> int:
-        """The position as of which is read."""
-        return self.view.position
-
-    def at(self, position: int) -> "Reader":
-        """The same snapshot, read as of another position."""
-        return self if position == self.position else Reader(self.conn, replace(self.view, position=position))
-
-
 Arguments = Mapping[str, Any]
-#: Takes a reader, the parents and the field's arguments; gives a value (or Failure) for each parent.
-Loader = Callable[[Reader, Sequence[Any], Arguments], Sequence[Any]]
+#: Takes a view, the parents and the field's arguments; gives a value (or Failure) for each parent.
+Loader = Callable[[View, Sequence[Any], Arguments], Sequence[Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +85,7 @@ class Selection:
 
     def load(
         self,
-        reader: Reader,
+        view: View,
         of: GraphQLObjectType,
         parents: Sequence[Any],
         selections: Iterable[SelectionSetNode],
@@ -116,24 +98,25 @@ class Selection:
             below = [node.selection_set for node in nodes if node.selection_set is not None]
             strawberry_field = definition.extensions.get("strawberry-definition")
             loader = cast("Loader | None", strawberry_field and strawberry_field.metadata.get(LOAD))
+            then = view
             if loader is not None:
-                values = self._load_field(loader, reader, definition, parents, nodes)
+                then, values = self._load_field(loader, view, definition, parents, nodes)
             elif below and nodes[0].name.value == "edges":
-                self._load_edges(reader, definition, parents, below)
+                self._load_edges(view, definition, parents, below)
                 continue
             elif below:
                 values = [getattr(parent, strawberry_field.python_name) for parent in parents]
             else:
                 continue
             if below:
-                self.descend(reader, definition, values, below)
+                self.descend(then, definition, values, below)
 
     def descend(
-        self, reader: Reader, definition: GraphQLField, values: Sequence[Any], below: list[SelectionSetNode]
+        self, view: View, definition: GraphQLField, values: Sequence[Any], below: list[SelectionSetNode]
     ) -> None:
         """Load what is selected below a field that has these values."""
         named = cast(Any, get_named_type(cast(Any, definition).type))
-        groups: dict[tuple[str, int], list[Any]] = {}
+        groups: dict[tuple[str, AsOf | None, AsOf | None], list[Any]] = {}
         for value in _flat(values):
             if isinstance(named, GraphQLObjectType):
                 name = named.name
@@ -141,15 +124,20 @@ class Selection:
                 name = cast(Any, type(value)).__strawberry_definition__.name
             else:
                 return
-            # What was read as of another position goes on as of that.
-            groups.setdefault((name, getattr(value, "read_at", reader.position)), []).append(value)
-        for (name, position), members in groups.items():
+            # What was read as of another moment goes on as of that, and says so if it was asked for.
+            read_at, as_of = getattr(value, "read_at", None), getattr(value, "as_of", None)
+            groups.setdefault((name, read_at, as_of), []).append(value)
+        for (name, read_at, as_of), members in groups.items():
             of = cast("GraphQLObjectType", self.schema.type_map[name])
-            self.load(reader.at(position), of, members, below)
+            then = view if read_at is None else view.at(read_at)
+            then = then if as_of is None else view.at(as_of, named=True)
+            if then.named and any(each.name == "Node" for each in of.interfaces):
+                _mark(then, members)
+            self.load(then, of, members, below)
 
     def _load_edges(
         self,
-        reader: Reader,
+        view: View,
         definition: GraphQLField,
         parents: Sequence[Any],
         below: list[SelectionSetNode],
@@ -159,25 +147,26 @@ class Selection:
         for nodes in self.collect(edge, below).values():
             if nodes[0].name.value == "node":
                 selected = [node.selection_set for node in nodes if node.selection_set is not None]
-                self.descend(reader, edge.fields["node"], [parent.nodes for parent in parents], selected)
+                self.descend(view, edge.fields["node"], [parent.nodes for parent in parents], selected)
 
     def _load_field(
         self,
         loader: Loader,
-        reader: Reader,
+        view: View,
         definition: GraphQLField,
         parents: Sequence[Any],
         nodes: Sequence[FieldNode],
-    ) -> Sequence[Any]:
+    ) -> tuple[View, Sequence[Any]]:
         arguments = get_argument_values(definition, nodes[0], self.variables)
         try:
             _refuse_what_no_text_holds(arguments)
-            values = loader(reader, parents, arguments)
+            view = _asked(view, arguments)
+            values = loader(view, parents, arguments)
         except OnrecordError as error:
             values = [Failure(error)] * len(parents)
         for parent, value in zip(parents, values, strict=True):
             parent.loaded[_key(nodes)] = value
-        return values
+        return view, values
 
     def collect(self, of: GraphQLObjectType, selections: Iterable[SelectionSetNode]) -> dict[str, list[FieldNode]]:
         """The fields selected of a type, by response key, each with its nodes in document order."""
@@ -227,6 +216,27 @@ class Selection:
             return True
         named = self.schema.type_map.get(condition)
         return isinstance(named, GraphQLInterfaceType | GraphQLUnionType) and self.schema.is_sub_type(named, of)
+
+
+def _asked(view: View, arguments: Arguments) -> View:
+    """The view of the moment that a field asks for, which holds for everything below it."""
+    asked = arguments.get("asOf")
+    if asked is None:
+        return view
+    moment = as_of(
+        view,
+        position=asked.get("position"),
+        recorded_at=asked.get("recordedAt"),
+        said_by=asked.get("saidBy"),
+    )
+    return view.at(moment, named=True)
+
+
+def _mark(view: View, members: Iterable[Any]) -> None:
+    """Let ids carry the moment that was asked for: the same claim at two moments is two objects to a cache."""
+    for member in members:
+        if "@" not in member.id:
+            member.id = f"{member.id}@{view.as_of}"
 
 
 _NO_TEXT: Final = re.compile("[\x00\ud800-\udfff]")

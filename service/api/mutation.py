@@ -1,23 +1,40 @@
 """The mutations. What becomes of an article is data, never an error."""
 
+from collections.abc import Callable
 from dataclasses import field as own
 from typing import Annotated, Any, cast
 
 import strawberry
 from strawberry.types import Info
 
+from service import log, projector
 from service.api.context import Context
-from service.api.fields import arg, fresh
+from service.api.fields import arg, fresh, related
 from service.api.inputs import ArticleInput, as_sent, to_article
-from service.api.loading import Loaded, Reader
+from service.api.loading import Loaded
 from service.api.scalars import Instant, Position
-from service.api.types import Article, Problem
+from service.api.types import Article, Event, PolicyArgument, Problem, Verdict, event_at
 from service.domain import article as documents
+from service.domain import policies
 from service.domain.errors import BadArgument, DocumentInvalid, NothingProjected, OnrecordError, PropositionMissing
 from service.domain.errors import Problem as Fault
-from service.domain.events import ArticleRetracted
+from service.domain.events import (
+    ArticleRetracted,
+    ClaimRuled,
+    ClaimsMerged,
+    ClaimsRelated,
+    MergeUndone,
+    PolicyAdopted,
+    Relation,
+    RulingLifted,
+    SpeakersMerged,
+    TextErased,
+)
+from service.domain.events import Event as Decision
+from service.domain.policies import State
 from service.log import Appended, NewEvent, Outcome, Refused, Repeated
 from service.queries.articles import articles_by_url
+from service.queries.snapshot import View
 
 _WAIT = "how long to wait until it is projected, in seconds from 0 to 30; 5 by default"
 
@@ -56,7 +73,62 @@ ArticleOutcome = Annotated[
 ]
 
 
-def _refused(error: OnrecordError) -> ArticleRefused:
+@strawberry.type(description="The decision is in the log, for good; another one can undo it.")
+class CurationAccepted:
+    position: Position = strawberry.field(description="where it is recorded")
+    recorded_at: Instant = strawberry.field(description="when it was recorded")
+    projected: bool = strawberry.field(description="whether beliefs hold it already; if not they soon will")
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
+
+    @related(event_at, description="the event, with the beliefs that it changed")
+    def event(self) -> Event | None: ...
+
+
+@strawberry.type(description="The same was decided before; nothing changed.")
+class CurationRepeated:
+    position: Position = strawberry.field(description="where it was first recorded")
+    projected: bool = strawberry.field(description="whether beliefs hold it")
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
+
+    @related(event_at, description="the event, with the beliefs that it changed")
+    def event(self) -> Event | None: ...
+
+
+@strawberry.type(description="It cannot be decided so; nothing was recorded.")
+class CurationRefused:
+    code: str = strawberry.field(description="why, for programs")
+    message: str = strawberry.field(description="why, and what to do")
+    problems: list[Problem] = strawberry.field(description="each argument that is wrong")
+
+
+CurationOutcome = Annotated[
+    CurationAccepted | CurationRepeated | CurationRefused,
+    strawberry.union("CurationOutcome", description="What became of a decision."),
+]
+
+
+@strawberry.type(description="What a document would do to one claim.")
+class BeliefPreview:
+    slug: str = strawberry.field(description="the claim's slug")
+    before: Verdict | None = strawberry.field(description="state and reason now; null where the claim would begin")
+    after: Verdict | None = strawberry.field(description="state and reason if it were recorded")
+    retroactive: bool = strawberry.field(description="whether it tells of a time before the latest that is known of")
+
+
+@strawberry.type(description="What recording a document would do. Nothing was recorded.")
+class ArticlePreview:
+    policy: strawberry.ID = strawberry.field(description="the policy that was asked")
+    moves: list[BeliefPreview] = strawberry.field(description="the beliefs that it would move, by slug")
+    warnings: list[Problem] = strawberry.field(description="what would be kept as sent although it can hardly be meant")
+
+
+PreviewOutcome = Annotated[
+    ArticlePreview | ArticleRepeated | ArticleRefused,
+    strawberry.union("PreviewOutcome", description="What would become of an article."),
+]
+
+
+def _told(error: OnrecordError) -> dict[str, Any]:
     match error:
         case DocumentInvalid(problems=problems):
             faults = list(problems)
@@ -64,11 +136,16 @@ def _refused(error: OnrecordError) -> ArticleRefused:
             faults = [as_sent(Fault(path, str(error).partition(": ")[2]))]
         case _:
             faults = []
-    return ArticleRefused(
-        code=error.code,
-        message=str(error),
-        problems=[Problem(path=each.path, message=each.message) for each in faults],
-    )
+    problems = [Problem(path=each.path, message=each.message) for each in faults]
+    return {"code": error.code, "message": str(error), "problems": problems}
+
+
+def _refused(error: OnrecordError) -> ArticleRefused:
+    return ArticleRefused(**_told(error))
+
+
+Reason = Annotated[str, arg("why, for those who come after; at most 10,000 characters")]
+Wait = Annotated[float, arg(_WAIT)]
 
 
 @strawberry.type(description="What can be recorded.")
@@ -80,7 +157,7 @@ class Mutation:
         self,
         info: Info[Context, Any],
         input: Annotated[ArticleInput, arg("the article")],
-        wait_seconds: Annotated[float, arg(_WAIT)] = 5.0,
+        wait_seconds: Wait = 5.0,
     ) -> ArticleOutcome:
         return (await _record(info, [input], wait_seconds))[0]
 
@@ -89,7 +166,7 @@ class Mutation:
         self,
         info: Info[Context, Any],
         inputs: Annotated[list[ArticleInput], arg("the articles, at most 100")],
-        wait_seconds: Annotated[float, arg(_WAIT)] = 5.0,
+        wait_seconds: Wait = 5.0,
     ) -> list[ArticleOutcome]:
         if len(inputs) > 100:
             raise BadArgument(f"{len(inputs)} articles are sent; send at most 100 at once")
@@ -100,8 +177,8 @@ class Mutation:
         self,
         info: Info[Context, Any],
         url: Annotated[str, arg("the URL that identifies it")],
-        reason: Annotated[str, arg("why")],
-        wait_seconds: Annotated[float, arg(_WAIT)] = 5.0,
+        reason: Reason,
+        wait_seconds: Wait = 5.0,
     ) -> ArticleOutcome:
         try:
             event = documents.validated(ArticleRetracted, {"url": url, "reason": reason})
@@ -109,6 +186,190 @@ class Mutation:
             return _refused(error)
         new = NewEvent.of(event, actor=info.context.actor)
         return (await _append(info, [new], [url], wait_seconds))[0]
+
+    @strawberry.mutation(description="say what recording an article would do, and record nothing")
+    async def preview_article(
+        self,
+        info: Info[Context, Any],
+        input: Annotated[ArticleInput, arg("the article")],
+        policy: PolicyArgument = strawberry.UNSET,
+    ) -> PreviewOutcome:
+        try:
+            article = to_article(input)
+        except DocumentInvalid as error:
+            return _refused(error)
+        asked = None if policy is None or policy is strawberry.UNSET else policies.policy(policy)
+        new = NewEvent.of_article(article, actor=info.context.actor)
+        return await info.context.read(lambda view: _preview(view, article, new, asked))
+
+    @strawberry.mutation(description="let a claim count for another from here on, or for the one that it negates")
+    async def merge_claims(
+        self,
+        info: Info[Context, Any],
+        claim: Annotated[str, arg("slug of the claim that is merged away")],
+        into: Annotated[str, arg("slug of the claim that survives")],
+        reason: Reason,
+        opposite: Annotated[bool, arg("whether the claim is what the survivor negates")] = False,
+        wait_seconds: Wait = 5.0,
+    ) -> CurationOutcome:
+        given = {"claim": claim, "into": into, "opposite": opposite or None, "reason": reason}
+        return await _decide(info, ClaimsMerged, given, wait_seconds)
+
+    @strawberry.mutation(description="let what one speaker says count as said by another from here on")
+    async def merge_speakers(
+        self,
+        info: Info[Context, Any],
+        speaker: Annotated[str, arg("id of the speaker who is merged away")],
+        into: Annotated[str, arg("id of the speaker who survives")],
+        reason: Reason,
+        wait_seconds: Wait = 5.0,
+    ) -> CurationOutcome:
+        given = {"speaker": speaker, "into": into, "reason": reason}
+        return await _decide(info, SpeakersMerged, given, wait_seconds)
+
+    @strawberry.mutation(description="undo a merge: from here on everything counts where its own id says")
+    async def undo_merge(
+        self,
+        info: Info[Context, Any],
+        position: Annotated[Position, arg("where the merge was recorded")],
+        reason: Reason,
+        wait_seconds: Wait = 5.0,
+    ) -> CurationOutcome:
+        return await _decide(info, MergeUndone, {"position": position, "reason": reason}, wait_seconds)
+
+    @strawberry.mutation(description="say how a claim bears on another: shown, never inferred from")
+    async def relate_claims(
+        self,
+        info: Info[Context, Any],
+        claim: Annotated[str, arg("slug of the claim that bears on the other")],
+        relation: Annotated[Relation, arg("how it does")],
+        to: Annotated[str, arg("slug of the claim that it bears on")],
+        reason: Reason,
+        wait_seconds: Wait = 5.0,
+    ) -> CurationOutcome:
+        given = {"claim": claim, "relation": relation, "to": to, "reason": reason}
+        return await _decide(info, ClaimsRelated, given, wait_seconds)
+
+    @strawberry.mutation(description="set the state of a claim under every policy, until it is lifted or ruled again")
+    async def rule_claim(
+        self,
+        info: Info[Context, Any],
+        claim: Annotated[str, arg("slug of the claim")],
+        state: Annotated[State, arg("the state it is to have")],
+        reason: Reason,
+        wait_seconds: Wait = 5.0,
+    ) -> CurationOutcome:
+        return await _decide(info, ClaimRuled, {"claim": claim, "state": state, "reason": reason}, wait_seconds)
+
+    @strawberry.mutation(description="let the policies decide on a claim again")
+    async def lift_ruling(
+        self,
+        info: Info[Context, Any],
+        claim: Annotated[str, arg("slug of the claim")],
+        reason: Reason,
+        wait_seconds: Wait = 5.0,
+    ) -> CurationOutcome:
+        return await _decide(info, RulingLifted, {"claim": claim, "reason": reason}, wait_seconds)
+
+    @strawberry.mutation(description="choose the policy that is meant where none is named; it moves no belief")
+    async def adopt_policy(
+        self,
+        info: Info[Context, Any],
+        policy: Annotated[strawberry.ID, arg("the policy, such as corroborated@1")],
+        reason: Reason,
+        wait_seconds: Wait = 5.0,
+    ) -> CurationOutcome:
+        return await _decide(info, PolicyAdopted, {"policy": policy, "reason": reason}, wait_seconds)
+
+    @strawberry.mutation(description="erase a text for good, whichever article or retry brings it again")
+    async def erase_text(
+        self,
+        info: Info[Context, Any],
+        text_sha256: Annotated[
+            str, strawberry.argument(name="textSha256", description="SHA-256 of the text, in hexadecimal digits")
+        ],
+        reason: Reason,
+        wait_seconds: Wait = 5.0,
+    ) -> CurationOutcome:
+        return await _decide(info, TextErased, {"text_sha256": text_sha256, "reason": reason}, wait_seconds)
+
+
+async def _decide(info: Info[Context, Any], kind: type[Decision], given: dict[str, Any], wait_s: float) -> Any:
+    """Append a decision, wait until it is projected, and answer with what is selected of it."""
+    _check_wait(wait_s)
+    try:
+        event = documents.validated(kind, given)
+    except DocumentInvalid as error:
+        told = [as_sent(problem) for problem in error.problems]
+        return CurationRefused(**_told(DocumentInvalid(told)))
+    context = info.context
+    (outcome,) = await context.append([NewEvent.of(event, actor=context.actor)])
+    if isinstance(outcome, Refused):
+        return CurationRefused(**_told(outcome.error))
+    projected = await context.projected.wait_for(outcome.position, wait_s)
+    answer: CurationAccepted | CurationRepeated
+    if isinstance(outcome, Appended):
+        at, recorded_at = Position(outcome.position), Instant(outcome.recorded_at)
+        answer = CurationAccepted(position=at, recorded_at=recorded_at, projected=projected)
+    else:
+        answer = CurationRepeated(position=Position(outcome.position), projected=projected)
+    return (await _answered(info, lambda _: [answer], [answer]))[0]
+
+
+def _preview(
+    view: View, article: documents.Article, new: NewEvent, asked: policies.Policy | None
+) -> ArticlePreview | ArticleRepeated | ArticleRefused:
+    (known,) = log.check(view.conn, [new])
+    if isinstance(known, Refused):
+        return _refused(known.error)
+    if isinstance(known, Repeated):
+        retracted_at = None if known.retracted_at is None else Position(known.retracted_at)
+        return ArticleRepeated(
+            position=Position(known.position), retracted_at=retracted_at, projected=True, article=None
+        )
+    policy = asked or view.policy
+    change = projector.preview(view.conn, new.event, position=view.snapshot.head + 1, policies=[policy.id])
+    return ArticlePreview(
+        policy=strawberry.ID(policy.id),
+        moves=[
+            BeliefPreview(
+                slug=each.claim,
+                before=None if each.before is None else Verdict.from_domain(each.before),
+                after=None if each.after is None else Verdict.from_domain(each.after),
+                retroactive=each.retroactive,
+            )
+            for each in change.transitions
+        ],
+        warnings=_warnings(article),
+    )
+
+
+def _warnings(article: documents.Article) -> list[Problem]:
+    return [Problem(path=each.path, message=each.message) for each in map(as_sent, documents.warnings(article))]
+
+
+def _check_wait(wait_s: float) -> None:
+    if not 0 <= wait_s <= 30:
+        raise BadArgument(f"waitSeconds is {wait_s}; wait 0 to 30 seconds")
+
+
+async def _answered(info: Info[Context, Any], make: Callable[[View], list[Any]], otherwise: list[Any]) -> list[Any]:
+    """What `make` answers in a snapshot, with all that is selected of it; `otherwise` where nothing is projected."""
+
+    def answer(view: View) -> list[Any]:
+        answers = make(view)
+        raw = cast(Any, info)._raw_info
+        definition = raw.parent_type.fields[raw.field_name]
+        below = [node.selection_set for node in raw.field_nodes if node.selection_set is not None]
+        assert info.context.selection is not None
+        info.context.selection.descend(view, definition, answers, below)
+        return answers
+
+    try:
+        return await info.context.read(answer)
+    except NothingProjected:
+        # It is in the log all the same; whoever projects first will find it there.
+        return otherwise
 
 
 async def _record(info: Info[Context, Any], inputs: list[ArticleInput], wait_s: float) -> list[Any]:
@@ -123,40 +384,28 @@ async def _record(info: Info[Context, Any], inputs: list[ArticleInput], wait_s: 
     recorded = await _append(info, new, [article.url for article in good], wait_s)
     for article, outcome in zip(good, recorded, strict=True):
         if isinstance(outcome, ArticleAccepted):
-            outcome.warnings = [
-                Problem(path=each.path, message=each.message) for each in map(as_sent, documents.warnings(article))
-            ]
+            outcome.warnings = _warnings(article)
     outcomes = iter(recorded)
     return [each if isinstance(each, ArticleRefused) else next(outcomes) for each in articles]
 
 
 async def _append(info: Info[Context, Any], new: list[NewEvent], urls: list[str], wait_s: float) -> list[Any]:
     """Append, wait until it is projected, and answer with what is selected of the articles."""
-    if not 0 <= wait_s <= 30:
-        raise BadArgument(f"waitSeconds is {wait_s}; wait 0 to 30 seconds")
+    _check_wait(wait_s)
     context = info.context
     outcomes = await context.append(new)
     last = max((each.position for each in outcomes if not isinstance(each, Refused)), default=0)
     projected = await context.projected.wait_for(last, wait_s)
+    bare = [_outcome(each, None, projected=False) for each in outcomes]
 
-    def answer(reader: Reader) -> list[Any]:
+    def answer(view: View) -> list[Any]:
         if not projected:
-            return [_outcome(each, None, projected=False) for each in outcomes]
-        found = articles_by_url(reader.conn, reader.position, urls)
+            return bare
+        found = articles_by_url(view, urls)
         articles = {url: Article.from_domain(article) for url, article in found.items()}
-        answers = [_outcome(each, articles.get(url), projected=True) for each, url in zip(outcomes, urls, strict=True)]
-        raw = cast(Any, info)._raw_info
-        definition = raw.parent_type.fields[raw.field_name]
-        below = [node.selection_set for node in raw.field_nodes if node.selection_set is not None]
-        assert context.selection is not None
-        context.selection.descend(reader, definition, answers, below)
-        return answers
+        return [_outcome(each, articles.get(url), projected=True) for each, url in zip(outcomes, urls, strict=True)]
 
-    try:
-        return await context.read(answer)
-    except NothingProjected:
-        # It is in the log all the same; whoever projects first will find it there.
-        return [_outcome(each, None, projected=False) for each in outcomes]
+    return await _answered(info, answer, bare)
 
 
 def _outcome(outcome: Outcome, article: Article | None, *, projected: bool) -> Any:

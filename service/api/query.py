@@ -2,17 +2,19 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import field as own
+from dataclasses import replace
 from functools import partial
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import strawberry
 
 from service.api.fields import Connection, arg, fresh, related
 from service.api.loaders import many, one
-from service.api.loading import Arguments, Loaded, Loader, Reader
+from service.api.loading import Arguments, Loaded, Loader
 from service.api.scalars import Instant, Position
 from service.api.types import (
     Article,
+    BeliefChange,
     Claim,
     ClaimConnection,
     Event,
@@ -20,11 +22,14 @@ from service.api.types import (
     Node,
     Outlet,
     Policy,
+    PolicyArgument,
+    Replay,
     Speaker,
     Statement,
     Topic,
     policy_of,
 )
+from service.audit import replaying
 from service.domain import policies
 from service.domain.errors import BadArgument
 from service.domain.events import EventType
@@ -35,6 +40,7 @@ from service.queries import log_entries
 from service.queries import statements as stored_statements
 from service.queries.claims import ClaimOrder
 from service.queries.paging import Order, Page, Slice
+from service.queries.snapshot import AsOf, View, as_of
 
 
 @strawberry.input(description="Which claims are wanted. What is left out does not matter.")
@@ -65,12 +71,12 @@ class ClaimFilter:
     )
 
 
-def _where(arguments: Arguments) -> tuple[stored_claims.ClaimFilter, policies.Policy]:
+def _where(arguments: Arguments) -> tuple[stored_claims.ClaimFilter, policies.Policy | None]:
+    """The filter that is asked for, and its policy if it names one."""
     sent: dict[str, Any] = arguments.get("where") or {}
     given = {_snake(name): value for name, value in sent.items()}
-    policy = policy_of(given)
-    given.pop("policy", None)
-    return stored_claims.ClaimFilter(**given), policy
+    named = given.pop("policy", None)
+    return stored_claims.ClaimFilter(**given), None if named is None else policies.policy(named)
 
 
 def _snake(name: str) -> str:
@@ -82,63 +88,92 @@ def _order(arguments: Arguments) -> stored_claims.ClaimOrder:
     return stored_claims.ClaimOrder.NEWEST if given is None else given
 
 
-def _claims(reader: Reader, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
+def _claims(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
     wanted, policy = _where(arguments)
     order = _order(arguments)
     load = many(
         "claims",
         stored_claims.LISTINGS[order].order,
         _root,
-        lambda reader, _, __, page: [stored_claims.claims(reader.conn, reader.view, wanted, policy, order, page)],
+        # The policy in force is that of the moment of the page, which a cursor may have kept.
+        lambda view, _, __, page: [stored_claims.claims(view, wanted, policy or view.policy, order, page)],
         Claim.from_domain,
         connection=partial(_claim_connection, wanted, policy),
     )
-    return load(reader, parents, arguments)
+    return load(view, parents, arguments)
 
 
 def _claim_connection(
-    wanted: stored_claims.ClaimFilter, policy: policies.Policy, _: Any, **page: Any
+    wanted: stored_claims.ClaimFilter, policy: policies.Policy | None, _: Any, **page: Any
 ) -> ClaimConnection:
     return ClaimConnection(where=(wanted, policy), **page)
+
+
+def _same(made: Any) -> Any:
+    return made
 
 
 def _root(_: Any) -> str:
     return ""
 
 
-def _log(reader: Reader, parents: Sequence[Any], _: Arguments) -> list[Log]:
-    view = reader.view
-    recorded = view.head_recorded_at
+def _log(view: View, parents: Sequence[Any], _: Arguments) -> list[Log]:
+    begun = view.snapshot
+    recorded = begun.head_recorded_at
     log = Log(
-        head=Position(view.head),
+        head=Position(begun.head),
         head_recorded_at=None if recorded is None else Instant(recorded),
-        projected=Position(view.position),
-        stopped_at=None if view.stopped_at is None else Position(view.stopped_at),
-        because=view.because,
+        projected=Position(begun.position),
+        stopped_at=None if begun.stopped_at is None else Position(begun.stopped_at),
+        because=begun.because,
     )
     return [log for _ in parents]
 
 
-def _policies(reader: Reader, parents: Sequence[Any], _: Arguments) -> list[list[Policy]]:
-    known = dict.fromkeys([policies.policy(name).id for name in policies.NAMES] + list(reader.view.policies))
-    listed = [Policy.from_domain(policies.policy(each), projected=each in reader.view.policies) for each in known]
+def _policies(view: View, parents: Sequence[Any], _: Arguments) -> list[list[Policy]]:
+    known = dict.fromkeys([policies.policy(name).id for name in policies.NAMES] + list(view.snapshot.policies))
+    listed = [
+        Policy.from_domain(
+            policies.policy(each), in_force=each == view.policy.id, projected=each in view.snapshot.policies
+        )
+        for each in known
+    ]
     return [listed for _ in parents]
 
 
-def _nodes(reader: Reader, ids: Sequence[str]) -> list[Any]:
-    """What each id names, or None. Raises BadArgument for an id that no answer ever gave."""
-    wanted: dict[str, list[str]] = {}
+def _nodes(view: View, ids: Sequence[str]) -> list[Any]:
+    """What each id names, as of the moment it carries, or None.
+
+    Raises BadArgument for an id that no answer ever gave, and AsOfInvalid for one of a moment to come.
+    """
+    wanted: dict[tuple[AsOf | None, str], list[str]] = {}
+    keys: list[tuple[AsOf | None, str, str]] = []
     for id in ids:
-        kind, _, name = id.partition(":")
+        kind, _, named = id.partition(":")
+        name, at, moment = named.partition("@")
         if kind not in _FETCH_NODES or not name:
             raise BadArgument(f"{id!r} is no id of this service; take ids from its answers")
-        wanted.setdefault(kind, []).append(name)
-    found = {
-        f"{kind}:{name}": node
-        for kind, names in wanted.items()
-        for name, node in _FETCH_NODES[kind](reader, names).items()
-    }
-    return [found.get(id) for id in ids]
+        then = _moment(view, id, moment) if at else None
+        wanted.setdefault((then, kind), []).append(name)
+        keys.append((then, kind, name))
+    found: dict[tuple[AsOf | None, str, str], Any] = {}
+    for (then, kind), names in wanted.items():
+        at = view if then is None else view.at(then, named=True)
+        for name, node in _FETCH_NODES[kind](at, names).items():
+            if then is not None:
+                node.as_of, node.id = then, f"{node.id}@{then}"
+            found[then, kind, name] = node
+    return [found.get(key) for key in keys]
+
+
+def _moment(view: View, id: str, text: str) -> AsOf:
+    position, _, said_by = text.partition("~")
+    if position not in _numbers([position]).values():
+        raise BadArgument(f"{id!r} is no id of this service; take ids from its answers")
+    found = as_of(view, position=int(position), recorded_at=None, said_by=said_by or None)
+    if str(found) != text:
+        raise BadArgument(f"{id!r} is no id of this service; take ids from its answers")
+    return found
 
 
 def _numbers(names: Sequence[str]) -> dict[int, str]:
@@ -147,40 +182,37 @@ def _numbers(names: Sequence[str]) -> dict[int, str]:
     return {int(name): name for name in digits if str(int(name)) == name}
 
 
-def _articles_by_name(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
+def _articles_by_name(view: View, names: Sequence[str]) -> dict[str, Any]:
     at = _numbers(names)
-    found = stored_articles.articles_by_position(reader.conn, reader.position, at)
+    found = stored_articles.articles_by_position(view, at)
     return {at[position]: Article.from_domain(each) for position, each in found.items()}
 
 
-def _events_by_name(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
+def _events_by_name(view: View, names: Sequence[str]) -> dict[str, Any]:
     at = _numbers(names)
-    found = log_entries.events_by_position(reader.conn, reader.position, at)
+    found = log_entries.events_by_position(view, at)
     return {at[position]: Event.from_domain(each) for position, each in found.items()}
 
 
-def _statements_by_name(reader: Reader, names: Sequence[str]) -> dict[str, Any]:
+def _statements_by_name(view: View, names: Sequence[str]) -> dict[str, Any]:
     at: dict[tuple[int, int], str] = {}
     for name in names:
         parts = name.split(".")
         if len(parts) == 2 and len(_numbers(parts)) == len(set(parts)) and int(parts[1]) < 1000:
             at[int(parts[0]), int(parts[1])] = name
-    found = stored_statements.by_ordinal(reader.conn, reader.position, list(at))
+    found = stored_statements.by_place(view, at)
     return {at[place]: Statement.from_domain(each) for place, each in found.items()}
 
 
-_FETCH_NODES: dict[str, Callable[[Reader, Sequence[str]], Mapping[str, Any]]] = {
-    "Claim": lambda reader, names: {
-        slug: Claim.from_domain(each)
-        for slug, each in stored_claims.claims_by_slug(reader.conn, reader.position, names).items()
+_FETCH_NODES: dict[str, Callable[[View, Sequence[str]], Mapping[str, Any]]] = {
+    "Claim": lambda view, names: {
+        slug: Claim.from_domain(each) for slug, each in stored_claims.claims_by_slug(view, names).items()
     },
-    "Speaker": lambda reader, names: {
-        slug: Speaker.from_domain(each)
-        for slug, each in stored_articles.speakers_by_slug(reader.conn, reader.position, names).items()
+    "Speaker": lambda view, names: {
+        slug: Speaker.from_domain(each) for slug, each in stored_articles.speakers_by_slug(view, names).items()
     },
-    "Outlet": lambda reader, names: {
-        slug: Outlet.from_domain(each)
-        for slug, each in stored_articles.outlets_by_slug(reader.conn, reader.position, names).items()
+    "Outlet": lambda view, names: {
+        slug: Outlet.from_domain(each) for slug, each in stored_articles.outlets_by_slug(view, names).items()
     },
     "Article": _articles_by_name,
     "Event": _events_by_name,
@@ -188,48 +220,89 @@ _FETCH_NODES: dict[str, Callable[[Reader, Sequence[str]], Mapping[str, Any]]] = 
 }
 
 
-def _node(reader: Reader, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
-    (node,) = _nodes(reader, [arguments["id"]])
+def _node(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
+    (node,) = _nodes(view, [arguments["id"]])
     return [node for _ in parents]
 
 
-def _node_list(reader: Reader, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
+def _node_list(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
     ids = cast("list[str]", arguments["ids"])
     if len(ids) > 100:
         raise BadArgument(f"{len(ids)} ids are asked for; ask for at most 100 at once")
-    nodes = _nodes(reader, ids)
+    nodes = _nodes(view, ids)
     return [nodes for _ in parents]
 
 
+def _changes(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
+    start, named = arguments.get("from", arguments.get("from_")), arguments.get("to")
+    if view.said_by is not None:
+        raise BadArgument("changes are of the log, so saidBy does not apply; leave it out")
+    if named is not None:
+        as_of(view, position=named, recorded_at=None, said_by=None)
+        if named > view.position:
+            raise BadArgument(f"to is {named}, which is after the asOf of {view.position}; name an earlier position")
+
+    def fetch(view: View, _: Any, __: Arguments, page: Page) -> list[Slice[Any]]:
+        # What is left out is of the moment of the page, which a cursor may have kept.
+        policy, to = policy_of(view, arguments), view.position if named is None else named
+        if start > to:
+            raise BadArgument(f"from is {start} and to is {to}; name the earlier position first")
+        found = stored_claims.changes(view, policy, start=start, to=to, page=page)
+        return [replace(found, items=[BeliefChange.from_domain(each, policy, start, to) for each in found.items])]
+
+    load = many("changes", stored_claims.CHANGES, _root, fetch, _same)
+    return load(view, parents, arguments)
+
+
+def _replay(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
+    named: dict[str, Any] = {_snake(name): value for name, value in arguments.items() if value is not None}
+    against = named.get("against")
+    comparison = replaying.compare(
+        view.conn,
+        policy=policies.policy(named["policy"]) if "policy" in named else None,
+        to=named.get("to"),
+        leave_out=replaying.LeftOut(
+            frozenset(named.get("without_speakers", ())),
+            frozenset(named.get("without_outlets", ())),
+            named.get("without_rulings", False),
+        ),
+        against=policies.policy(against) if against not in (None, replaying.STORED) else against,
+        events_max=REPLAYED_MAX,
+    )
+    return [Replay.from_domain(comparison) for _ in parents]
+
+
 def _by_argument(
-    name: str, fetch: Callable[[Reader, list[Any]], Mapping[Any, Any]], make: Callable[[Any], Any]
+    name: str, fetch: Callable[[View, list[Any]], Mapping[Any, Any]], make: Callable[[Any], Any]
 ) -> Loader:
     """A single thing, looked up by an argument of its field."""
 
-    def load(reader: Reader, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
+    def load(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
         key = arguments[name]
-        return one(lambda _: key, lambda reader, keys, _: fetch(reader, list(keys)), make)(reader, parents, arguments)
+        return one(lambda _: key, lambda view, keys, _: fetch(view, list(keys)), make)(view, parents, arguments)
 
     return load
 
 
 def _listed(
-    name: str, order: Order, fetch: Callable[[Reader, Arguments, Page], Slice[Any]], make: Callable[[Any], Any]
+    name: str, order: Order, fetch: Callable[[View, Arguments, Page], Slice[Any]], make: Callable[[Any], Any]
 ) -> Loader:
     """A list below the root."""
-    return many(name, order, _root, lambda reader, _, arguments, page: [fetch(reader, arguments, page)], make)
+    return many(name, order, _root, lambda view, _, arguments, page: [fetch(view, arguments, page)], make)
 
 
-def _events(reader: Reader, arguments: Arguments, page: Page) -> Any:
+def _events(view: View, arguments: Arguments, page: Page) -> Any:
     types = arguments.get("types")
     return log_entries.events(
-        reader.conn,
-        reader.position,
+        view,
         page,
         from_position=arguments.get("fromPosition", arguments.get("from_position")) or 1,
         types=None if types is None else [each.value for each in types],
     )
 
+
+#: How many events one request may fold; the command line knows no limit.
+REPLAYED_MAX: Final = 10_000
 
 Slug = Annotated[str, arg("the slug that names it")]
 
@@ -244,14 +317,15 @@ class Query:
     @related(
         _by_argument(
             "slug",
-            lambda reader, slugs: stored_claims.claims_by_slug(reader.conn, reader.position, slugs),
+            lambda view, slugs: stored_claims.claims_by_slug(view, slugs),
             Claim.from_domain,
         ),
+        timed=True,
         description="the claim with this slug; null where no statement on it is recorded",
     )
     def claim(self, slug: Slug) -> Claim | None: ...
 
-    @related(_claims, paged=True, description="claims, the last to change first")
+    @related(_claims, paged=True, timed=True, description="claims, the last to change first")
     def claims(
         self,
         where: Annotated[ClaimFilter | None, arg("which are wanted; all by default")] = None,
@@ -262,10 +336,11 @@ class Query:
         _listed(
             "topics",
             stored_articles.TOPICS.order,
-            lambda reader, _, page: stored_articles.topics(reader.conn, reader.position, page),
+            lambda view, _, page: stored_articles.topics(view, page),
             lambda topic: Topic(slug=topic.topic),
         ),
         paged=True,
+        timed=True,
         description="topics, the last to appear first",
     )
     def topics(self) -> Connection[Topic]: ...
@@ -273,9 +348,10 @@ class Query:
     @related(
         _by_argument(
             "slug",
-            lambda reader, slugs: stored_articles.outlets_by_slug(reader.conn, reader.position, slugs),
+            lambda view, slugs: stored_articles.outlets_by_slug(view, slugs),
             Outlet.from_domain,
         ),
+        timed=True,
         description="the outlet with this slug; null where none is known",
     )
     def outlet(self, slug: Slug) -> Outlet | None: ...
@@ -284,10 +360,11 @@ class Query:
         _listed(
             "outlets",
             stored_articles.OUTLETS.order,
-            lambda reader, _, page: stored_articles.outlets(reader.conn, reader.position, page),
+            lambda view, _, page: stored_articles.outlets(view, page),
             Outlet.from_domain,
         ),
         paged=True,
+        timed=True,
         description="outlets, the last to appear first",
     )
     def outlets(self) -> Connection[Outlet]: ...
@@ -295,9 +372,10 @@ class Query:
     @related(
         _by_argument(
             "slug",
-            lambda reader, slugs: stored_articles.speakers_by_slug(reader.conn, reader.position, slugs),
+            lambda view, slugs: stored_articles.speakers_by_slug(view, slugs),
             Speaker.from_domain,
         ),
+        timed=True,
         description="the speaker with this slug; null where none is known",
     )
     def speaker(self, slug: Slug) -> Speaker | None: ...
@@ -306,10 +384,11 @@ class Query:
         _listed(
             "speakers",
             stored_articles.SPEAKERS.order,
-            lambda reader, _, page: stored_articles.speakers(reader.conn, reader.position, page),
+            lambda view, _, page: stored_articles.speakers(view, page),
             Speaker.from_domain,
         ),
         paged=True,
+        timed=True,
         description="speakers, the last to appear first",
     )
     def speakers(self) -> Connection[Speaker]: ...
@@ -317,9 +396,10 @@ class Query:
     @related(
         _by_argument(
             "url",
-            lambda reader, urls: stored_articles.articles_by_url(reader.conn, reader.position, urls),
+            lambda view, urls: stored_articles.articles_by_url(view, urls),
             Article.from_domain,
         ),
+        timed=True,
         description="the article with this URL, in its newest revision; null where it is not recorded",
     )
     def article(self, url: Annotated[str, arg("the URL that identifies it")]) -> Article | None: ...
@@ -328,9 +408,8 @@ class Query:
         _listed(
             "articles",
             stored_articles.ARTICLES.order,
-            lambda reader, arguments, page: stored_articles.articles(
-                reader.conn,
-                reader.position,
+            lambda view, arguments, page: stored_articles.articles(
+                view,
                 page,
                 outlet=arguments.get("outlet"),
                 live=arguments.get("live"),
@@ -338,6 +417,7 @@ class Query:
             Article.from_domain,
         ),
         paged=True,
+        timed=True,
         description="articles, each in its newest revision, the last to be recorded first",
     )
     def articles(
@@ -349,9 +429,10 @@ class Query:
     @related(
         _by_argument(
             "position",
-            lambda reader, at: log_entries.events_by_position(reader.conn, reader.position, at),
+            lambda view, at: log_entries.events_by_position(view, at),
             Event.from_domain,
         ),
+        timed=True,
         description="the event at this position; null where the log has not come so far",
     )
     def event(self, position: Annotated[Position, arg("its place in the log")]) -> Event | None: ...
@@ -359,6 +440,7 @@ class Query:
     @related(
         _listed("events", log_entries.EVENTS.order, _events, Event.from_domain),
         paged=True,
+        timed=True,
         description="the events of the log, oldest first",
     )
     def events(
@@ -367,7 +449,37 @@ class Query:
         types: Annotated[list[EventType] | None, arg("only of these types")] = None,
     ) -> Connection[Event]: ...
 
-    @related(_policies, description="the policies that there are, and those projected")
+    @related(
+        _changes,
+        paged=True,
+        timed=True,
+        description="the claims whose state or reason differs between two positions, by slug",
+    )
+    def changes(
+        self,
+        from_: Annotated[Position, strawberry.argument(name="from", description="the earlier position")],
+        to: Annotated[Position | None, arg("the later position; now by default")] = None,
+        policy: PolicyArgument = None,
+    ) -> Connection[BeliefChange]: ...
+
+    @related(
+        _replay,
+        description="the log folded anew, by another policy or with somebody left out, and what comes out differently",
+    )
+    def replay(
+        self,
+        policy: PolicyArgument = None,
+        to: Annotated[Position | None, arg("the position up to which to replay; the last by default")] = None,
+        without_speakers: Annotated[list[str] | None, arg("ids of speakers whose statements are not to count")] = None,
+        without_outlets: Annotated[list[str] | None, arg("slugs of outlets whose articles are not to count")] = None,
+        without_rulings: Annotated[bool | None, arg("whether rulings are not to count")] = None,
+        against: Annotated[
+            strawberry.ID | None,
+            arg("what to compare with: a policy with nothing left out, or `stored`: what the read tables say"),
+        ] = None,
+    ) -> Replay: ...
+
+    @related(_policies, timed=True, description="the policies that there are, and those projected")
     def policies(self) -> list[Policy]: ...
 
     @related(_node, description="whatever this id names; null where nothing does")

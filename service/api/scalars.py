@@ -8,7 +8,8 @@ import strawberry
 from graphql import GraphQLError
 
 from service.domain import article, policies
-from service.domain.events import EventType
+from service.domain.events import EventType, Relation
+from service.domain.moment import canonical, end
 from service.queries.claims import ClaimOrder
 
 Position = NewType("Position", int)
@@ -34,8 +35,22 @@ def instant_text(value: datetime) -> str:
     return value.isoformat().replace("+00:00", "Z")
 
 
+def _instant(value: Any) -> datetime:
+    try:
+        return end(canonical(value) if "T" in value else "")
+    except (TypeError, ValueError):
+        raise GraphQLError('an instant has date, time and offset, such as "2022-02-15T18:00:00Z"') from None
+
+
 def _same(value: Any) -> Any:
     return value
+
+
+class Axis(Enum):
+    """Along which of its two times a history is told."""
+
+    RECORDED = "recorded"
+    SAID = "said"
 
 
 SCALARS: dict[object, Any] = {
@@ -56,7 +71,7 @@ SCALARS: dict[object, Any] = {
         name="DateTime",
         description="An instant in UTC, RFC 3339.",
         serialize=instant_text,
-        parse_value=str,
+        parse_value=_instant,
     ),
 }
 
@@ -121,7 +136,21 @@ _describe(
         "OUTVOTED": "the larger side decides",
         "LATEST_WORD": "what was said last decides",
         "DENIED_BY_ANY": "one denial is enough",
+        "RULED": "an editor set it, whatever the policy says",
     },
+)
+_describe(
+    Axis,
+    "Along which of its two times a history is told.",
+    {
+        "RECORDED": "in order of the log: when each change became known",
+        "SAID": "in order of when it was said, of all that is known",
+    },
+)
+_describe(
+    Relation,
+    "How one claim bears on another.",
+    {"REFINES": "says the same more exactly", "CONTRADICTS": "cannot be so where the other is"},
 )
 _describe(
     ClaimOrder,
@@ -135,5 +164,13 @@ _describe(
         "ArticleRecorded": "an article came on record",
         "ArticleRevised": "a later revision replaced an article's statements",
         "ArticleRetracted": "an article was withdrawn",
+        "TextErased": "a text was erased for good",
+        "ClaimsMerged": "a claim was merged into another, or into its opposite",
+        "SpeakersMerged": "a speaker was merged into another",
+        "MergeUndone": "a merge was undone",
+        "ClaimsRelated": "a claim was said to bear on another",
+        "ClaimRuled": "an editor set the state of a claim",
+        "RulingLifted": "the policies decide on a claim again",
+        "PolicyAdopted": "another policy is meant where none is named",
     },
 )

@@ -6,10 +6,12 @@ from typing import Any, cast
 import strawberry
 import structlog
 from graphql import (
+    FieldNode,
     FragmentDefinitionNode,
     GraphQLError,
     GraphQLObjectType,
     OperationType,
+    get_argument_values,
     get_operation_ast,
     get_variable_values,
 )
@@ -24,7 +26,7 @@ from service.api.mutation import Mutation
 from service.api.query import Query
 from service.api.scalars import SCALARS
 from service.api.types import Article, Claim, Event, Outlet, Speaker, Statement
-from service.domain.errors import DatabaseUnreachable, OnrecordError
+from service.domain.errors import BadArgument, DatabaseUnreachable, OnrecordError
 
 _log = structlog.get_logger("onrecord.api")
 
@@ -41,9 +43,10 @@ class Loading(SchemaExtension):
         context = cast(Context, execution.context)
         document = execution.graphql_document
         assert document is not None
-        operation = get_operation_ast(document, execution.operation_name)
+        named = execution._provided_operation_name  # pyright: ignore[reportPrivateUsage]
+        operation = get_operation_ast(document, named)
         if operation is None:
-            return
+            raise BadArgument("the document holds several operations; say which by operationName")
         graphql_schema = schema._schema  # pyright: ignore[reportPrivateUsage]
         variables = get_variable_values(graphql_schema, operation.variable_definitions or (), execution.variables or {})
         if isinstance(variables, list):
@@ -55,13 +58,26 @@ class Loading(SchemaExtension):
         of = cast(GraphQLObjectType, graphql_schema.query_type)
         execution.root_value = root = Query()
         fields = selection.collect(of, [operation.selection_set])
-        if any(_is_loaded(of, nodes[0].name.value) for nodes in fields.values()):
-            await context.read(lambda reader: selection.load(reader, of, [root], [operation.selection_set]))
+        loaded = [nodes[0] for nodes in fields.values() if _is_loaded(of, nodes[0].name.value)]
+        if not loaded:
+            return
+        await context.read(lambda view: selection.load(view, of, [root], [operation.selection_set]))
+        asked = {_position_asked(selection, of, node) for node in loaded}
+        if len(asked) == 1 and (position := asked.pop()) is not None and position <= context.seen["position"]:
+            # Of a position alone the answer never changes, wherever the head is; once it is there.
+            context.seen = {"position": position}
 
     def get_results(self) -> dict[str, Any]:
         """Every answer says where in the log it was given, unasked."""
         seen = cast(Context, self.execution_context.context).seen
         return {"log": seen} if seen else {}
+
+
+def _position_asked(selection: Selection, of: GraphQLObjectType, node: FieldNode) -> int | None:
+    """The position that a root field is asked as of, if it names one."""
+    arguments = get_argument_values(of.fields[node.name.value], node, selection.variables)
+    asked: dict[str, Any] = arguments.get("asOf") or {}
+    return asked.get("position")
 
 
 def _is_loaded(of: GraphQLObjectType, name: str) -> bool:

@@ -6,32 +6,39 @@ more of the database names a loader of `loaders`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import field as own
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import orjson
 import strawberry
 
-from service import texts
+from service import texts, tree
 from service.api.fields import PAGING, Connection, arg, fresh, related
 from service.api.loaders import many, one
-from service.api.loading import Arguments, Loaded, Reader
-from service.api.scalars import Instant, Json, Moment, Position
+from service.api.loading import Arguments, Loaded
+from service.api.scalars import Axis, Instant, Json, Moment, Position
+from service.audit import digests, replaying
 from service.domain import policies
 from service.domain.article import Certainty, ChangeOf, Form, Stance
 from service.domain.article import Reader as ReaderKind
-from service.domain.events import Envelope, EventType, leaf, sha256
+from service.domain.errors import NotInTree, TooBroad
+from service.domain.events import Envelope, EventType, Relation, leaf, sha256
+from service.domain.merges import Kind
 from service.domain.policies import Reason, State
+from service.proof import encoded
 from service.queries import articles as stored_articles
 from service.queries import claims as stored_claims
 from service.queries import log_entries
 from service.queries import statements as stored_statements
 from service.queries.claims import ClaimFilter
+from service.queries.paging import By, Page, Slice, cut
+from service.queries.snapshot import AsOf, View
 from service.queries.statements import StatementFilter
 
 
-def policy_of(arguments: Arguments) -> policies.Policy:
-    """The policy that a field's arguments mean. Raises PolicyInvalid."""
-    return policies.policy(arguments.get("policy") or policies.DEFAULT)
+def policy_of(view: View, arguments: Arguments) -> policies.Policy:
+    """The policy that a field's arguments mean; the one in force where they name none. Raises PolicyInvalid."""
+    named = arguments.get("policy")
+    return view.policy if named is None else policies.policy(named)
 
 
 def filters_of(arguments: Arguments) -> dict[str, Any]:
@@ -42,24 +49,24 @@ def filters_of(arguments: Arguments) -> dict[str, Any]:
 # --- loaders that more than one field uses, or that do more than look up -------------
 
 
-def _believed(reader: Reader, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
-    found = stored_claims.beliefs(reader.conn, reader.view, [claim.slug for claim in parents], policy_of(arguments))
+def _believed(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
+    found = stored_claims.beliefs(view, [claim.slug for claim in parents], policy_of(view, arguments))
     return [Belief.from_domain(found[claim.slug]) for claim in parents]
 
 
-def _total_count(reader: Reader, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    return [sum(_counts(reader, connection).values()) for connection in parents]
+def _total_count(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    return [sum(_counts(view, connection).values()) for connection in parents]
 
 
-def _by_state(reader: Reader, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    counted = [_counts(reader, connection) for connection in parents]
+def _by_state(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    counted = [_counts(view, connection) for connection in parents]
     return [StateCounts(**{state.value: count for state, count in counts.items()}) for counts in counted]
 
 
-def _counts(reader: Reader, connection: "ClaimConnection") -> dict[policies.State, int]:
+def _counts(view: View, connection: "ClaimConnection") -> dict[policies.State, int]:
     if connection.counted is None:
         wanted, policy = connection.where
-        connection.counted = stored_claims.count_by_state(reader.conn, reader.view, wanted, policy)
+        connection.counted = stored_claims.count_by_state(view, wanted, policy or view.policy)
     return connection.counted
 
 
@@ -71,50 +78,178 @@ def _claims_of_topic(topic: "Topic", **page: Any) -> "ClaimConnection":
     return ClaimConnection.of_all(ClaimFilter(topic=topic.slug), page)
 
 
-def _stands(reader: Reader, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    places = [(said.claim_slug, said.position, said.ordinal) for said in parents]
-    stand = stored_statements.which_stand(reader.conn, reader.position, places)
-    return [place in stand for place in places]
+def _stands(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    places = [(said.claim_slug, (said.position, said.ordinal)) for said in parents]
+    stand = stored_statements.which_stand(view, places)
+    return [place in stand for _, place in places]
+
+
+def _history(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
+    # Where only a part of what is known counts, there is one time left to go along.
+    said = arguments.get("axis") is Axis.SAID or view.said_by is not None
+    load = many(
+        "history",
+        stored_claims.SAID if said else stored_claims.HISTORY.order,
+        lambda claim: claim.slug,
+        lambda view, slugs, _, page: (
+            stored_claims.histories_said(view, slugs, policy_of(view, arguments), page)
+            if said
+            else stored_claims.histories(view, slugs, policy_of(view, arguments), page)
+        ),
+        lambda transition: Transition.from_domain(transition),
+    )
+    return load(view, parents, arguments)
+
+
+def _transitions(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
+    policy, start, to = parents[0].span
+    load = many(
+        "transitions",
+        stored_claims.HISTORY.order,
+        lambda change: change.slug,
+        lambda view, slugs, _, page: stored_claims.transitions_between(
+            view, policy, start=start, to=to, claims=slugs, page=page
+        ),
+        lambda transition: Transition.from_domain(transition),
+    )
+    return load(view, parents, arguments)
+
+
+def _moved(view: View, made: Sequence["Transition"], page: Page) -> list[Slice[stored_statements.Moved]]:
+    at = [(each.claim_slug, each.position) for each in made if not each.said]
+    moments = [(each.claim_slug, each.effective_at) for each in made if each.said and each.effective_at is not None]
+    recorded = iter(stored_statements.moves_at(view, at))
+    said = iter(stored_statements.moves_said(view, moments))
+    moves = [next(said) if each.said else next(recorded) for each in made]
+    return [cut((((each.speaker,), each) for each in of), stored_statements.MOVES, page) for of in moves]
+
+
+_moves = many(
+    "moves",
+    stored_statements.MOVES,
+    lambda transition: transition,
+    lambda view, made, _, page: _moved(view, made, page),
+    lambda moved: Move.from_domain(moved),
+    name_of=lambda transition: f"{transition.cursor} {transition.policy}",
+)
+
+
+def _also_known_as(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    return [view.merges.members(Kind.CLAIM, claim.slug)[1:] for claim in parents]
+
+
+def _speaker_also_known_as(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    return [view.merges.members(Kind.SPEAKER, speaker.slug)[1:] for speaker in parents]
+
+
+def _relations(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    found = stored_claims.relations(view, [claim.slug for claim in parents])
+    return [[Related.from_domain(each) for each in found[claim.slug]] for claim in parents]
+
+
+def _origin(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    known = tree.identity(view.conn)
+    return [known and known.origin for _ in parents]
+
+
+def _key(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    known = tree.identity(view.conn)
+    return [known and str(known.key) for _ in parents]
+
+
+def _checkpoint(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    signed = tree.newest(view.conn)
+    told = signed and Checkpoint(
+        origin=signed.origin,
+        tree_size=signed.size,
+        root=encoded(signed.root),
+        note=signed.note,
+        signed_at=Instant(signed.signed_at),
+    )
+    return [told for _ in parents]
+
+
+def _inclusion_proof(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
+    asked = arguments.get("treeSize", arguments.get("tree_size"))
+    signed = tree.newest(view.conn)
+    size = asked if asked is not None else signed.size if signed is not None else 0
+    covered = [event.position for event in parents if event.position <= size]
+    try:
+        proofs = tree.inclusion_proofs(view.conn, covered, size) if covered else {}
+    except NotInTree:
+        return [None for _ in parents]
+    return [
+        None
+        if (made := proofs.get(event.position)) is None
+        else InclusionProof(
+            index=Position(made.index), tree_size=made.tree_size, hashes=[encoded(each) for each in made.hashes]
+        )
+        for event in parents
+    ]
+
+
+def _state_digest(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
+    policy = policy_of(view, arguments)
+    count = sum(stored_claims.count_by_state(view, ClaimFilter(), policies.policy(view.snapshot.policies[0])).values())
+    if count > DIGESTED_MAX:
+        raise TooBroad(found=count, limit=DIGESTED_MAX)
+    digest = digests.digest_stored(view.conn, policy, position=view.position).root.hex()
+    return [digest for _ in parents]
 
 
 _claim_of = one(
     lambda parent: parent.claim_slug,
-    lambda reader, slugs, _: stored_claims.claims_by_slug(reader.conn, reader.position, list(slugs)),
+    lambda view, slugs, _: stored_claims.claims_by_slug(view, slugs),
+    lambda claim: Claim.from_domain(claim),
+)
+_related_to = one(
+    lambda related: related.to_slug,
+    lambda view, slugs, _: stored_claims.claims_by_slug(view, slugs),
     lambda claim: Claim.from_domain(claim),
 )
 _speaker_of = one(
     lambda parent: parent.speaker_slug,
-    lambda reader, slugs, _: stored_articles.speakers_by_slug(reader.conn, reader.position, slugs),
+    lambda view, slugs, _: stored_articles.speakers_by_slug(view, slugs),
     lambda speaker: Speaker.from_domain(speaker),
 )
 _statement_at = one(
     lambda parent: parent.place,
-    lambda reader, places, _: stored_statements.by_place(reader.conn, reader.position, list(places)),
+    lambda view, places, _: stored_statements.by_place(view, places),
+    lambda said: Statement.from_domain(said),
+)
+_old = one(
+    lambda move: move.old,
+    lambda view, places, _: stored_statements.by_place(view, places),
+    lambda said: Statement.from_domain(said),
+)
+_new = one(
+    lambda move: move.new,
+    lambda view, places, _: stored_statements.by_place(view, places),
     lambda said: Statement.from_domain(said),
 )
 _article_at = one(
     lambda parent: parent.position,
-    lambda reader, at, _: stored_articles.articles_by_position(reader.conn, reader.position, at),
+    lambda view, at, _: stored_articles.articles_by_position(view, at),
     lambda article: Article.from_domain(article),
 )
-_event_at = one(
+event_at = one(
     lambda parent: parent.position,
-    lambda reader, at, _: log_entries.events_by_position(reader.conn, reader.position, at),
+    lambda view, at, _: log_entries.events_by_position(view, at),
     lambda envelope: Event.from_domain(envelope),
 )
 _outlet_of = one(
     lambda article: article.outlet_slug,
-    lambda reader, slugs, _: stored_articles.outlets_by_slug(reader.conn, reader.position, slugs),
+    lambda view, slugs, _: stored_articles.outlets_by_slug(view, slugs),
     lambda outlet: Outlet.from_domain(outlet),
 )
 _retraction = one(
     lambda article: (article.url, article.revision),
-    lambda reader, keys, _: stored_articles.retractions(reader.conn, reader.position, {url for url, _ in keys}),
+    lambda view, keys, _: stored_articles.retractions(view, {url for url, _ in keys}),
     lambda retraction: Retraction.from_domain(retraction),
 )
 _text = one(
     lambda article: None if article.text_sha256 is None else bytes.fromhex(article.text_sha256),
-    lambda reader, hashes, _: texts.texts_by_hash(reader.conn, hashes),
+    lambda view, hashes, _: texts.texts_by_hash(view.conn, hashes),
     str,
 )
 _topic_of = one(
@@ -124,9 +259,12 @@ _topic_of = one(
 )
 _article_of_event = one(
     lambda event: event.position,
-    lambda reader, at, _: stored_articles.articles_by_event(reader.conn, reader.position, at),
+    lambda view, at, _: stored_articles.articles_by_event(view, at),
     lambda article: Article.from_domain(article),
 )
+
+#: How many claims a digest may be asked of in one request; the command line knows no limit.
+DIGESTED_MAX: Final = 50_000
 
 PolicyArgument = Annotated[
     strawberry.ID | None,
@@ -174,7 +312,7 @@ class Claim(Node):
             "wordings",
             stored_claims.WORDINGS.order,
             lambda claim: claim.slug,
-            lambda reader, slugs, _, page: stored_claims.wordings(reader.conn, reader.position, slugs, page),
+            lambda view, slugs, _, page: stored_claims.wordings(view, slugs, page),
             lambda wording: Wording.from_domain(wording),
         ),
         paged=True,
@@ -186,27 +324,32 @@ class Claim(Node):
     def belief(self, policy: PolicyArgument = None) -> "Belief": ...
 
     @related(
-        many(
-            "history",
-            stored_claims.HISTORY.order,
-            lambda claim: claim.slug,
-            lambda reader, slugs, arguments, page: stored_claims.histories(
-                reader.conn, reader.view, slugs, policy_of(arguments), page
-            ),
-            lambda transition: Transition.from_domain(transition),
-        ),
+        _history,
         paged=True,
         description="how its state came about, oldest first",
     )
-    def history(self, policy: PolicyArgument = None) -> "Connection[Transition]": ...
+    def history(
+        self,
+        axis: Annotated[Axis | None, arg("along which time; RECORDED by default")] = None,
+        policy: PolicyArgument = None,
+    ) -> "Connection[Transition]": ...
+
+    @related(
+        _also_known_as,
+        description="the slugs of the claims that are merged into it",
+    )
+    def also_known_as(self) -> list[str]: ...
+
+    @related(_relations, description="how it bears on other claims, and they on it")
+    def relations(self) -> "list[Related]": ...
 
     @related(
         many(
             "statements",
             stored_statements.STATEMENTS.order,
             lambda claim: claim.slug,
-            lambda reader, slugs, arguments, page: stored_statements.of_claims(
-                reader.conn, reader.position, slugs, StatementFilter(**filters_of(arguments)), page
+            lambda view, slugs, arguments, page: stored_statements.of_claims(
+                view, slugs, StatementFilter(**filters_of(arguments)), page
             ),
             lambda said: Statement.from_domain(said),
         ),
@@ -226,8 +369,8 @@ class Claim(Node):
             "speakers",
             stored_statements.CLAIM_SPEAKERS.order,
             lambda claim: claim.slug,
-            lambda reader, slugs, arguments, page: stored_statements.speakers_of_claims(
-                reader.conn, reader.position, slugs, arguments.get("stance"), page
+            lambda view, slugs, arguments, page: stored_statements.speakers_of_claims(
+                view, slugs, arguments.get("stance"), page
             ),
             lambda speaker: ClaimSpeaker.from_domain(speaker),
         ),
@@ -237,6 +380,32 @@ class Claim(Node):
     def speakers(
         self, stance: Annotated[Stance | None, arg("only those who stand at this stance")] = None
     ) -> "Connection[ClaimSpeaker]": ...
+
+
+@strawberry.type(description="How one claim bears on another: shown, never inferred from.")
+class Related:
+    relation: Relation = strawberry.field(description="refines or contradicts")
+    position: Position = strawberry.field(description="where that was recorded")
+    reason: str = strawberry.field(description="why")
+    claim_slug: strawberry.Private[str]
+    to_slug: strawberry.Private[str]
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, related: stored_claims.Related) -> "Related":
+        return cls(
+            relation=Relation(related.relation),
+            position=Position(related.position),
+            reason=related.reason,
+            claim_slug=related.claim,
+            to_slug=related.to_claim,
+        )
+
+    @related(_claim_of, description="the claim that bears on the other")
+    def claim(self) -> "Claim": ...
+
+    @related(_related_to, description="the claim that it bears on")
+    def to(self) -> "Claim": ...
 
 
 @strawberry.type(description="How an article puts a claim into words.")
@@ -254,6 +423,16 @@ class Wording:
     def article(self) -> "Article": ...
 
 
+@strawberry.type(description="A state and why.")
+class Verdict:
+    state: State = strawberry.field(description="asserted, denied or unverified")
+    reason: Reason = strawberry.field(description="why")
+
+    @classmethod
+    def from_domain(cls, verdict: policies.Verdict) -> "Verdict":
+        return cls(state=verdict.state, reason=verdict.reason)
+
+
 @strawberry.type(description="What a policy makes of a claim. Never a truth: it tells what is said, and by whom.")
 class Belief:
     state: State = strawberry.field(description="asserted, denied or unverified")
@@ -264,13 +443,17 @@ class Belief:
     withholding: int = strawberry.field(description="how many speakers stand at withholds")
     contested: bool = strawberry.field(description="whether some assert it and some deny it")
     single_speaker: bool = strawberry.field(description="whether exactly one speaker takes a side")
+    unruled: "Verdict" = strawberry.field(description="what the policy says alone, whatever an editor ruled")
     since: "Transition" = strawberry.field(description="the transition that set the present state and reason")
     claim_slug: strawberry.Private[str]
+    #: The moment it is of, where that is not the moment of what is above it.
+    as_of: strawberry.Private[AsOf | None] = None
     loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
-    def from_domain(cls, belief: stored_claims.Belief) -> "Belief":
+    def from_domain(cls, belief: stored_claims.Belief, *, as_of: AsOf | None = None) -> "Belief":
         return cls(
+            as_of=as_of,
             state=belief.state,
             reason=belief.reason,
             policy=strawberry.ID(belief.policy),
@@ -279,6 +462,7 @@ class Belief:
             withholding=belief.withholding,
             contested=belief.asserting > 0 and belief.denying > 0,
             single_speaker=belief.asserting + belief.denying == 1,
+            unruled=Verdict.from_domain(belief.unruled),
             since=Transition.from_domain(belief.since),
             claim_slug=belief.claim,
         )
@@ -288,7 +472,7 @@ class Belief:
             "because",
             stored_statements.STATEMENTS.order,
             lambda belief: (belief.claim_slug, belief.reason),
-            lambda reader, keys, _, page: stored_statements.grounds_of(reader.conn, reader.position, keys, page),
+            lambda view, keys, _, page: stored_statements.grounds_of(view, keys, page),
             lambda said: Statement.from_domain(said),
         ),
         paged=True,
@@ -310,9 +494,11 @@ class Transition:
         description="whether it tells of a time before the latest that was known of when it was recorded"
     )
     from_: State | None = strawberry.field(name="from", description="the state before; null where the claim begins")
-    to: State = strawberry.field(description="the state after")
-    reason: Reason = strawberry.field(description="why, after")
+    to: State | None = strawberry.field(description="the state after; null where the claim is merged away")
+    reason: Reason | None = strawberry.field(description="why, after; null where the claim is merged away")
+    slug: str = strawberry.field(description="the slug of the claim, as it was then")
     claim_slug: strawberry.Private[str]
+    said: strawberry.Private[bool]
     loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
@@ -324,29 +510,57 @@ class Transition:
             recorded_at=Instant(transition.recorded_at),
             effective_at=None if transition.effective_at is None else Instant(transition.effective_at),
             retroactive=transition.retroactive,
-            from_=transition.from_state,
-            to=transition.to_state,
-            reason=transition.reason,
+            from_=None if transition.before is None else transition.before.state,
+            to=None if transition.after is None else transition.after.state,
+            reason=None if transition.after is None else transition.after.reason,
+            slug=transition.claim,
             claim_slug=transition.claim,
+            said=transition.said,
         )
 
     @related(_claim_of, description="the claim")
     def claim(self) -> "Claim": ...
 
-    @related(_event_at, description="the event that made it")
+    @related(_moves, paged=True, description="what decided: who moved on the claim, by speaker")
+    def moves(self) -> "Connection[Move]": ...
+
+    @related(event_at, description="the event that made it")
     def event(self) -> "Event": ...
+
+
+@strawberry.type(description="One speaker's standing statement on a claim giving way to another.")
+class Move:
+    speaker_slug: strawberry.Private[str]
+    old: strawberry.Private[stored_statements.Place | None]
+    new: strawberry.Private[stored_statements.Place | None]
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, moved: stored_statements.Moved) -> "Move":
+        return cls(speaker_slug=moved.speaker, old=moved.old, new=moved.new)
+
+    @related(_speaker_of, description="who moved")
+    def speaker(self) -> "Speaker": ...
+
+    @related(_old, name="from", description="what stood before; null: the speaker did not stand on the claim")
+    def from_(self) -> "Statement | None": ...
+
+    @related(_new, description="what stands after; null: the speaker stands on the claim no more")
+    def to(self) -> "Statement | None": ...
 
 
 @strawberry.type(description="A speaker with what they stand at on one claim.")
 class ClaimSpeaker:
+    claim_slug: strawberry.Private[str]
     speaker_slug: strawberry.Private[str]
-    place: strawberry.Private[tuple[str, int, int]]
+    place: strawberry.Private[stored_statements.Place]
     since_position: Position = strawberry.field(description="from which position on the statement stands")
     loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @classmethod
     def from_domain(cls, speaker: stored_statements.ClaimSpeaker) -> "ClaimSpeaker":
         return cls(
+            claim_slug=speaker.claim,
             speaker_slug=speaker.speaker,
             place=speaker.statement,
             since_position=Position(speaker.since_position),
@@ -358,6 +572,50 @@ class ClaimSpeaker:
     @related(_statement_at, description="the statement that stands")
     def statement(self) -> "Statement": ...
 
+    @related(
+        many(
+            "stances",
+            stored_statements.STANCES.order,
+            lambda speaker: (speaker.claim_slug, speaker.speaker_slug),
+            lambda view, pairs, _, page: stored_statements.stances_on_claims(view, pairs, page),
+            lambda said: Statement.from_domain(said),
+        ),
+        paged=True,
+        description="how the speaker's stance on the claim moved, in order of when it was said",
+    )
+    def stances(self) -> "Connection[Statement]": ...
+
+
+@strawberry.type(description="A claim whose belief differs between two positions.")
+class BeliefChange:
+    slug: str = strawberry.field(description="the claim's slug")
+    before: Belief | None = strawberry.field(description="what was believed at the first; null where it was not there")
+    after: Belief | None = strawberry.field(description="what was believed at the second; null where it is not there")
+    span: strawberry.Private[tuple[policies.Policy, int, int]]
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(
+        cls, change: stored_claims.BeliefChange, policy: policies.Policy, start: int, to: int
+    ) -> "BeliefChange":
+        old, new = change.before, change.after
+        return cls(
+            slug=change.claim,
+            before=None if old is None else Belief.from_domain(old, as_of=AsOf(start)),
+            after=None if new is None else Belief.from_domain(new, as_of=AsOf(to)),
+            span=(policy, start, to),
+        )
+
+    @property
+    def claim_slug(self) -> str:
+        return self.slug
+
+    @related(_claim_of, description="the claim")
+    def claim(self) -> "Claim | None": ...
+
+    @related(_transitions, paged=True, description="what happened between the two")
+    def transitions(self) -> "Connection[Transition]": ...
+
 
 @strawberry.type(description="How many claims have each state.")
 class StateCounts:
@@ -368,14 +626,14 @@ class StateCounts:
 
 @strawberry.type(description="A page of a list of claims.")
 class ClaimConnection(Connection[Claim]):
-    #: The filter and policy of the whole list.
-    where: strawberry.Private[tuple[ClaimFilter, policies.Policy]]
+    #: The filter and policy of the whole list; None: the policy in force.
+    where: strawberry.Private[tuple[ClaimFilter, policies.Policy | None]]
     counted: strawberry.Private[dict[policies.State, int] | None] = None
 
     @classmethod
     def of_all(cls, wanted: ClaimFilter, page: Mapping[str, Any]) -> "ClaimConnection":
         """A page of a list that no policy filters."""
-        return cls(where=(wanted, policies.policy(policies.DEFAULT)), **page)
+        return cls(where=(wanted, None), **page)
 
     @related(_total_count, description="how many claims the whole filter lets through")
     def total_count(self) -> int: ...
@@ -389,7 +647,10 @@ class ClaimConnection(Connection[Claim]):
 
 @strawberry.type(description="One speaker's stance on one claim, as one article reports it.")
 class Statement(Node):
-    stance: Stance = strawberry.field(description="what the speaker does with the claim")
+    stance: Stance = strawberry.field(description="what the speaker does with the claim that the article names")
+    counts_as: Stance = strawberry.field(
+        description="the same on the claim it counts for: the other side, where it is merged into its opposite"
+    )
     certainty: Certainty | None = strawberry.field(description="how sure the speaker sounds")
     form: Form | None = strawberry.field(description="how the article gives the words")
     role: str | None = strawberry.field(description="the speaker's role, as this article gives it")
@@ -413,6 +674,7 @@ class Statement(Node):
         return cls(
             id=strawberry.ID(f"Statement:{said.position}.{said.ordinal}"),
             stance=said.stance,
+            counts_as=said.counts_as,
             certainty=said.certainty,
             form=said.form,
             role=said.role,
@@ -519,7 +781,7 @@ class Article(Node):
             "revisions",
             stored_articles.REVISIONS.order,
             lambda article: article.url,
-            lambda reader, urls, _, page: stored_articles.revisions(reader.conn, reader.position, urls, page),
+            lambda view, urls, _, page: stored_articles.revisions(view, urls, page),
             lambda article: Article.from_domain(article),
         ),
         paged=True,
@@ -538,7 +800,7 @@ class Article(Node):
             "claims",
             stored_claims.OF_ARTICLE.order,
             lambda article: article.position,
-            lambda reader, at, _, page: stored_claims.claims_of_articles(reader.conn, reader.position, at, page),
+            lambda view, at, _, page: stored_claims.claims_of_articles(view, at, page),
             lambda claim: Claim.from_domain(claim),
             connection=_claims_of_article,
         ),
@@ -552,8 +814,8 @@ class Article(Node):
             "statements",
             stored_statements.IN_DOCUMENT.order,
             lambda article: article.position,
-            lambda reader, at, arguments, page: stored_statements.of_articles(
-                reader.conn, reader.position, at, StatementFilter(**filters_of(arguments)), page
+            lambda view, at, arguments, page: stored_statements.of_articles(
+                view, at, StatementFilter(**filters_of(arguments)), page
             ),
             lambda said: Statement.from_domain(said),
         ),
@@ -567,7 +829,7 @@ class Article(Node):
         speaker: Annotated[str | None, arg("only of the speaker with this slug")] = None,
     ) -> "Connection[Statement]": ...
 
-    @related(_event_at, description="the event that recorded this revision")
+    @related(event_at, description="the event that recorded this revision")
     def event(self) -> "Event": ...
 
 
@@ -595,9 +857,7 @@ class Outlet(Node):
             "articles",
             stored_articles.ARTICLES.order,
             lambda outlet: outlet.slug,
-            lambda reader, slugs, _, page: stored_articles.articles_of_outlets(
-                reader.conn, reader.position, slugs, page
-            ),
+            lambda view, slugs, _, page: stored_articles.articles_of_outlets(view, slugs, page),
             lambda article: Article.from_domain(article),
         ),
         paged=True,
@@ -635,8 +895,8 @@ class Speaker(Node):
             "statements",
             stored_statements.STATEMENTS.order,
             lambda speaker: speaker.slug,
-            lambda reader, slugs, arguments, page: stored_statements.of_speakers(
-                reader.conn, reader.position, slugs, StatementFilter(**filters_of(arguments)), page
+            lambda view, slugs, arguments, page: stored_statements.of_speakers(
+                view, slugs, StatementFilter(**filters_of(arguments)), page
             ),
             lambda said: Statement.from_domain(said),
         ),
@@ -651,6 +911,26 @@ class Speaker(Node):
         live: Annotated[bool | None, arg("only those that are live, or that are not")] = None,
     ) -> "Connection[Statement]": ...
 
+    @related(
+        many(
+            "stances",
+            stored_statements.STANCES.order,
+            lambda speaker: speaker.slug,
+            lambda view, slugs, arguments, page: stored_statements.stances_of_speakers(
+                view, slugs, arguments.get("claim"), page
+            ),
+            lambda said: Statement.from_domain(said),
+        ),
+        paged=True,
+        description="how the speaker's stances moved, in order of when it was said; live statements only",
+    )
+    def stances(
+        self, claim: Annotated[str | None, arg("only on the claim with this slug")] = None
+    ) -> "Connection[Statement]": ...
+
+    @related(_speaker_also_known_as, description="the ids of the speakers that are merged into this one")
+    def also_known_as(self) -> list[str]: ...
+
 
 @strawberry.type(description="What claims are about.")
 class Topic:
@@ -662,7 +942,7 @@ class Topic:
             "claims",
             stored_claims.OF_TOPIC.order,
             lambda topic: topic.slug,
-            lambda reader, slugs, _, page: stored_claims.claims_of_topics(reader.conn, reader.position, slugs, page),
+            lambda view, slugs, _, page: stored_claims.claims_of_topics(view, slugs, page),
             lambda claim: Claim.from_domain(claim),
             connection=_claims_of_topic,
         ),
@@ -722,6 +1002,27 @@ class Event(Node):
             payload_sha256=sha256(self.envelope.payload),
         ).decode()
 
+    @related(
+        many(
+            "transitions",
+            stored_claims.OF_EVENT.order,
+            lambda event: event.position,
+            lambda view, at, arguments, page: stored_claims.transitions_of_events(
+                view, at, policy_of(view, arguments), page
+            ),
+            lambda transition: Transition.from_domain(transition),
+        ),
+        paged=True,
+        description="the beliefs that it changed, by slug; under a policy that is projected",
+    )
+    def transitions(self, policy: PolicyArgument = None) -> "Connection[Transition]": ...
+
+    @related(_inclusion_proof, description="that it is in a tree of so many entries; null where that is not signed yet")
+    def inclusion_proof(
+        self,
+        tree_size: Annotated[int | None, arg("the size of the tree; the newest checkpoint's by default")] = None,
+    ) -> "InclusionProof | None": ...
+
     @related(_article_of_event, description="the article revision that it recorded or retracted")
     def article(self) -> Article | None: ...
 
@@ -735,6 +1036,107 @@ class Log:
         description="the event that could not be projected; null as it should be"
     )
     because: str | None = strawberry.field(description="why projecting stopped")
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
+
+    @related(_origin, description="the name under which it is signed; null before it is signed")
+    def origin(self) -> str | None: ...
+
+    @related(_key, description="what its signatures are verified with, as C2SP signed-note writes it")
+    def verifier_key(self) -> str | None: ...
+
+    @related(_checkpoint, description="the newest signed checkpoint; null before one is signed")
+    def checkpoint(self) -> "Checkpoint | None": ...
+
+    @related(
+        _state_digest,
+        description="all that is believed under one policy, in one line by which two installations compare",
+    )
+    def state_digest(self, policy: PolicyArgument = None) -> str: ...
+
+
+@strawberry.type(description="What the log signed for: so many entries with this root.")
+class Checkpoint:
+    origin: str = strawberry.field(description="the name under which it is signed")
+    tree_size: int = strawberry.field(description="how many entries it covers")
+    root: str = strawberry.field(description="the RFC 6962 root over their leaves, in base64")
+    note: str = strawberry.field(description="the signed note, as C2SP tlog-checkpoint writes it")
+    signed_at: Instant = strawberry.field(description="when it was signed")
+
+
+@strawberry.type(description="That an entry is in the tree of a checkpoint.")
+class InclusionProof:
+    index: Position = strawberry.field(description="the leaf's place in the tree, from 0: its position less one")
+    tree_size: int = strawberry.field(description="how many entries the tree has")
+    hashes: list[str] = strawberry.field(description="the hashes that lead from the leaf to the root, in base64")
+
+
+@strawberry.type(description="What a replay makes of one claim.")
+class Outcome:
+    state: State = strawberry.field(description="asserted, denied or unverified")
+    reason: Reason = strawberry.field(description="why")
+    asserting: int = strawberry.field(description="how many speakers stand at asserts")
+    denying: int = strawberry.field(description="how many speakers stand at denies")
+    withholding: int = strawberry.field(description="how many speakers stand at withholds")
+
+    @classmethod
+    def from_domain(cls, outcome: replaying.Outcome) -> "Outcome":
+        return cls(**outcome._asdict())
+
+
+@strawberry.type(description="A claim of which two outcomes differ.")
+class Difference:
+    slug: str = strawberry.field(description="the claim's slug")
+    before: Outcome | None = strawberry.field(description="what it is compared with; null: the claim is not there")
+    after: Outcome | None = strawberry.field(description="what comes out; null: nobody who counts speaks of it")
+
+    @classmethod
+    def from_domain(cls, difference: replaying.Difference) -> "Difference":
+        old, new = difference.before, difference.after
+        return cls(
+            slug=difference.claim,
+            before=None if old is None else Outcome.from_domain(old),
+            after=None if new is None else Outcome.from_domain(new),
+        )
+
+
+@strawberry.type(description="The log folded anew, from its beginning, and what comes out differently.")
+class Replay:
+    policy: strawberry.ID = strawberry.field(description="the policy that was replayed")
+    position: Position = strawberry.field(description="the position up to which it was")
+    against: strawberry.ID = strawberry.field(description="the policy that it is compared with")
+    stored: bool = strawberry.field(description="whether it is compared with what is stored, not with another replay")
+    claims: int = strawberry.field(description="how many claims there are")
+    moved: int = strawberry.field(description="of how many the state or the reason differs")
+    comparison: strawberry.Private[replaying.Comparison]
+    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
+
+    @classmethod
+    def from_domain(cls, comparison: replaying.Comparison) -> "Replay":
+        return cls(
+            policy=strawberry.ID(comparison.replay.policy),
+            position=Position(comparison.replay.position),
+            against=strawberry.ID(comparison.against.policy),
+            stored=comparison.stored,
+            claims=len(comparison.replay.outcomes),
+            moved=len(comparison.moved),
+            comparison=comparison,
+        )
+
+    @related(
+        many(
+            "differences",
+            (By("claim", "text"),),
+            lambda replay: replay.comparison,
+            lambda _, made, __, page: [
+                cut((((each.claim,), each) for each in of.differences), (By("claim", "text"),), page) for of in made
+            ],
+            lambda difference: Difference.from_domain(difference),
+            name_of=lambda comparison: f"{comparison.replay.policy} {comparison.replay.position}",
+        ),
+        paged=True,
+        description="the claims of which state, reason or counts differ, by slug",
+    )
+    def differences(self) -> "Connection[Difference]": ...
 
 
 @strawberry.type(description="A named, versioned rule from standing statements to a state.")
@@ -747,12 +1149,12 @@ class Policy:
     projected: bool = strawberry.field(description="whether lists can be filtered and ordered by it")
 
     @classmethod
-    def from_domain(cls, policy: policies.Policy, *, projected: bool) -> "Policy":
+    def from_domain(cls, policy: policies.Policy, *, in_force: bool, projected: bool) -> "Policy":
         return cls(
             id=strawberry.ID(policy.id),
             name=policy.name,
             version=policy.version,
             description=policy.rule.__doc__ or "",
-            in_force=policy.id == policies.DEFAULT,
+            in_force=in_force,
             projected=projected,
         )

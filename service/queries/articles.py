@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection
-
 from service.domain.article import ChangeOf, Reader
+from service.domain.merges import Kind
 from service.queries.paging import By, Listing, Page, Slice
+from service.queries.snapshot import View
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,73 +102,69 @@ ARTICLES = Listing(_ARTICLE, "article a", (By("a.position", descending=True),), 
 REVISIONS = Listing(_ARTICLE, "article a", (By("a.revision", "int"),), _article)
 
 
-def articles(
-    conn: Connection, position: int, page: Page, *, outlet: str | None = None, live: bool | None = None
-) -> Slice[Article]:
+def articles(view: View, page: Page, *, outlet: str | None = None, live: bool | None = None) -> Slice[Article]:
     """The newest revision of each article, newest in the log first."""
     conditions = [_KNOWN, _NEWEST_REVISION]
     if outlet is not None:
         conditions.append("a.outlet = %(outlet)s")
     if live is not None:
         conditions.append(f"a.until_position {'>' if live else '<='} %(position)s")
-    return ARTICLES.page(conn, page, conditions, {"position": position, "outlet": outlet})
+    return ARTICLES.page(view.conn, page, conditions, {**view.parameters, "outlet": outlet})
 
 
-def articles_of_outlets(conn: Connection, position: int, outlets: Sequence[str], page: Page) -> list[Slice[Article]]:
+def articles_of_outlets(view: View, outlets: Sequence[str], page: Page) -> list[Slice[Article]]:
     """The newest revision of each article of each outlet, newest in the log first."""
     return ARTICLES.pages(
-        conn,
+        view.conn,
         page,
         ["a.outlet = p.outlet", _KNOWN, _NEWEST_REVISION],
-        {"position": position},
+        view.parameters,
         parents={"outlet": ("text", outlets)},
     )
 
 
-def articles_by_url(conn: Connection, position: int, urls: Collection[str]) -> dict[str, Article]:
+def articles_by_url(view: View, urls: Collection[str]) -> dict[str, Article]:
     """The newest revision of each of these articles, live or retracted."""
-    found = conn.exec_driver_sql(
+    found = view.conn.exec_driver_sql(
         f"SELECT {_ARTICLE} FROM article a WHERE a.url = ANY(%(urls)s) AND {_KNOWN} AND {_NEWEST_REVISION}",
-        {"urls": list(urls), "position": position},
+        {"urls": list(urls), **view.parameters},
     )
     return {row[1]: _article(*row) for row in found}
 
 
-def articles_by_position(conn: Connection, position: int, at: Collection[int]) -> dict[int, Article]:
+def articles_by_position(view: View, at: Collection[int]) -> dict[int, Article]:
     """The article revisions recorded at these positions."""
-    found = conn.exec_driver_sql(
+    found = view.conn.exec_driver_sql(
         f"SELECT {_ARTICLE} FROM article a WHERE a.position = ANY(%(at)s) AND {_KNOWN}",
-        {"at": list(set(at)), "position": position},
+        {"at": list(set(at)), **view.parameters},
     )
     return {row[0]: _article(*row) for row in found}
 
 
-def articles_by_event(conn: Connection, position: int, at: Collection[int]) -> dict[int, Article]:
+def articles_by_event(view: View, at: Collection[int]) -> dict[int, Article]:
     """The article revisions that the events at these positions recorded or retracted, by the event's position."""
-    found = conn.exec_driver_sql(
+    found = view.conn.exec_driver_sql(
         f"SELECT p.event, {_ARTICLE} FROM unnest(%(at)s::bigint[]) AS p(event) "
         "LEFT JOIN retraction r ON r.position = p.event "
         "JOIN article a ON a.position = p.event OR (a.url = r.url AND a.revision = r.revision) "
         f"WHERE {_KNOWN}",
-        {"at": list(set(at)), "position": position},
+        {"at": list(set(at)), **view.parameters},
     )
     return {row[0]: _article(*row[1:]) for row in found}
 
 
-def revisions(conn: Connection, position: int, urls: Sequence[str], page: Page) -> list[Slice[Article]]:
+def revisions(view: View, urls: Sequence[str], page: Page) -> list[Slice[Article]]:
     """The revisions of each article, first to last."""
-    return REVISIONS.pages(
-        conn, page, ["a.url = p.url", _KNOWN], {"position": position}, parents={"url": ("text", urls)}
-    )
+    return REVISIONS.pages(view.conn, page, ["a.url = p.url", _KNOWN], view.parameters, parents={"url": ("text", urls)})
 
 
-def retractions(conn: Connection, position: int, urls: Collection[str]) -> dict[tuple[str, int], Retraction]:
+def retractions(view: View, urls: Collection[str]) -> dict[tuple[str, int], Retraction]:
     """The retractions of these articles, by URL and revision."""
-    found = conn.exec_driver_sql(
+    found = view.conn.exec_driver_sql(
         "SELECT r.url, r.revision, r.position, r.reason, e.recorded_at FROM retraction r "
         "JOIN onrecord.event e ON e.position = r.position "
         "WHERE r.url = ANY(%(urls)s) AND r.position <= %(position)s",
-        {"urls": list(set(urls)), "position": position},
+        {"urls": list(set(urls)), **view.parameters},
     )
     return {(row[0], row[1]): Retraction(*row) for row in found}
 
@@ -199,9 +195,19 @@ _SPEAKER = """speaker k, LATERAL (
        FROM statement s WHERE s.speaker = k.speaker AND s.position <= %(position)s
       ORDER BY s.position DESC, s.ordinal DESC LIMIT 1)
     ORDER BY rank LIMIT 1) n"""
-SPEAKERS = Listing(
-    _SPEAKER_COLUMNS, _SPEAKER, (By("k.first_position", descending=True), By("k.speaker", "text")), Speaker
-)
+# Of what was said by some moment, what stands is not stored, so the live statements are sought through.
+_SPEAKER_THEN = """speaker k, LATERAL (
+    SELECT s.speaker_name, s.role, s.organisation, s.bloc, s.own_voice FROM statement s
+     WHERE s.speaker IN (WITH RECURSIVE m(speaker) AS (VALUES (k.speaker) UNION SELECT g.merged FROM merge g
+                             JOIN m ON g.survivor = m.speaker WHERE g.kind = 'speaker'
+                              AND g.position <= %(position)s AND g.until_position > %(position)s)
+                         SELECT m.speaker FROM m)
+       AND s.position <= %(position)s AND s.effective_at <= %(said_by)s
+     ORDER BY s.until_position > %(position)s DESC, s.effective_at DESC, s.published_end DESC,
+              s.first_position DESC, s.ordinal DESC LIMIT 1) n"""
+_SPEAKER_ORDER = (By("k.first_position", descending=True), By("k.speaker", "text"))
+SPEAKERS = Listing(_SPEAKER_COLUMNS, _SPEAKER, _SPEAKER_ORDER, Speaker)
+_SPEAKERS_THEN = Listing(_SPEAKER_COLUMNS, _SPEAKER_THEN, _SPEAKER_ORDER, Speaker)
 TOPICS = Listing(
     "o.topic, o.first_position",
     "topic o",
@@ -210,35 +216,47 @@ TOPICS = Listing(
 )
 
 
-def outlets(conn: Connection, position: int, page: Page) -> Slice[Outlet]:
+def outlets(view: View, page: Page) -> Slice[Outlet]:
     """The outlets, last to appear first."""
-    return OUTLETS.page(conn, page, ["o.first_position <= %(position)s"], {"position": position})
+    return OUTLETS.page(view.conn, page, ["o.first_position <= %(position)s"], view.parameters)
 
 
-def outlets_by_slug(conn: Connection, position: int, slugs: Collection[str]) -> dict[str, Outlet]:
-    """Those of the outlets that are known at `position`."""
-    found = conn.exec_driver_sql(
+def outlets_by_slug(view: View, slugs: Collection[str]) -> dict[str, Outlet]:
+    """Those of the outlets that are known."""
+    found = view.conn.exec_driver_sql(
         f"SELECT {_OUTLET_COLUMNS} FROM {_OUTLET} WHERE o.outlet = ANY(%(slugs)s) AND o.first_position <= %(position)s",
-        {"slugs": list(set(slugs)), "position": position},
+        {"slugs": list(set(slugs)), **view.parameters},
     )
     return {row[0]: Outlet(*row) for row in found}
 
 
-def speakers(conn: Connection, position: int, page: Page) -> Slice[Speaker]:
-    """The speakers, last to appear first."""
-    return SPEAKERS.page(conn, page, ["k.first_position <= %(position)s"], {"position": position})
-
-
-def speakers_by_slug(conn: Connection, position: int, slugs: Collection[str]) -> dict[str, Speaker]:
-    """Those of the speakers that are known at `position`."""
-    found = conn.exec_driver_sql(
-        f"SELECT {_SPEAKER_COLUMNS} FROM {_SPEAKER} "
-        "WHERE k.speaker = ANY(%(slugs)s) AND k.first_position <= %(position)s",
-        {"slugs": list(set(slugs)), "position": position},
+def speakers(view: View, page: Page) -> Slice[Speaker]:
+    """The speakers, last to appear first; of merged ones, the survivor."""
+    merged = [merge.merged for merge in view.merges if merge.kind is Kind.SPEAKER]
+    return _speakers(view).page(
+        view.conn,
+        page,
+        ["k.first_position <= %(position)s", "k.speaker <> ALL(%(merged)s)"],
+        {**view.parameters, "merged": merged},
     )
-    return {row[0]: Speaker(*row) for row in found}
 
 
-def topics(conn: Connection, position: int, page: Page) -> Slice[Topic]:
+def speakers_by_slug(view: View, slugs: Collection[str]) -> dict[str, Speaker]:
+    """Those of the speakers that are known, by the id that was asked for; of a merged one, the survivor."""
+    survivors = {slug: view.merges.speaker(slug) for slug in slugs}
+    found = view.conn.exec_driver_sql(
+        f"SELECT {_SPEAKER_COLUMNS} FROM {_speakers(view).source} "
+        "WHERE k.speaker = ANY(%(slugs)s) AND k.first_position <= %(position)s",
+        {**view.parameters, "slugs": list(set(survivors.values()))},
+    )
+    told = {row[0]: Speaker(*row) for row in found}
+    return {slug: told[survivor] for slug, survivor in survivors.items() if survivor in told}
+
+
+def _speakers(view: View) -> Listing[Speaker]:
+    return SPEAKERS if view.said_by is None else _SPEAKERS_THEN
+
+
+def topics(view: View, page: Page) -> Slice[Topic]:
     """The topics, last to appear first."""
-    return TOPICS.page(conn, page, ["o.first_position <= %(position)s"], {"position": position})
+    return TOPICS.page(view.conn, page, ["o.first_position <= %(position)s"], view.parameters)

@@ -1,19 +1,23 @@
-"""Claims with what is believed of them, now and along the log."""
+"""Claims with what is believed of them, on both axes of time."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection
+from service.domain import belief
+from service.domain.belief import Ruling, Standing
+from service.domain.errors import BadArgument, PolicyNotProjected, TooBroad
+from service.domain.merges import Kind, Merges
+from service.domain.policies import Policy, Reason, State, Tally, Verdict
+from service.queries.paging import By, Key, Listing, Page, Slice, cut
+from service.queries.snapshot import AsOf, View
+from service.queries.statements import known, spans, stands_on, told_on
 
-from service.domain.belief import Standing, retrace
-from service.domain.errors import PolicyNotProjected
-from service.domain.policies import Policy, Reason, State
-from service.queries.paging import By, Listing, Page, Slice
-from service.queries.snapshot import Snapshot
-from service.queries.statements import spans, standing_now
+#: How many claims may be folded for one answer.
+FOLDED_MAX: Final = 10_000
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +37,12 @@ class Transition:
     policy: str
     claim: str
     position: int
-    from_state: State | None  #: None where the claim begins.
-    to_state: State
-    reason: Reason
+    before: Verdict | None  #: None where the claim begins.
+    after: Verdict | None  #: None where it is merged away.
     effective_at: datetime | None
     retroactive: bool
     recorded_at: datetime
+    said: bool = False  #: it is of the moment when it was said, not of its position.
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,13 @@ class Belief:
     asserting: int
     denying: int
     withholding: int
+    unruled: Verdict  #: what the policy says alone.
     since: Transition
+
+    @property
+    def verdict(self) -> Verdict:
+        """State and reason."""
+        return Verdict(self.state, self.reason)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,25 @@ class Wording:
     position: int
     proposition: str
     language: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Related:
+    """How a claim bears on another, or the other on it."""
+
+    relation: str
+    claim: str  #: what bears.
+    to_claim: str  #: on what.
+    position: int
+    reason: str
+
+
+class Ruled(NamedTuple):
+    """A ruling in force, and why it was made."""
+
+    position: int
+    state: State
+    reason: str
 
 
 class ClaimOrder(Enum):
@@ -91,165 +120,322 @@ _CLAIM = "c.claim, w.proposition, CASE WHEN c.topic_position <= %(position)s THE
 _WORDED = "wording w ON w.claim = c.claim AND w.position = c.first_position"
 
 
-def claims_by_slug(conn: Connection, position: int, slugs: Sequence[str]) -> dict[str, Claim]:
-    """Those of the claims that exist at `position`, by their slug."""
-    found = conn.exec_driver_sql(
-        f"SELECT {_CLAIM} FROM claim c JOIN {_WORDED} "
-        "WHERE c.claim = ANY(%(slugs)s) AND c.first_position <= %(position)s",
-        {"slugs": list(set(slugs)), "position": position},
+def claims_by_slug(view: View, slugs: Collection[str]) -> dict[str, Claim]:
+    """Those of the claims that exist, by the slug that was asked for; of a merged one, its survivor."""
+    survivors = {slug: view.merges.claim(slug).id for slug in slugs}
+    conditions = ["c.claim = ANY(%(slugs)s)", *_existing(view, "c.claim", "c.first_position")]
+    found = view.conn.exec_driver_sql(
+        f"SELECT {_CLAIM} FROM claim c JOIN {_WORDED} WHERE {' AND '.join(conditions)}",
+        {**view.parameters, "slugs": list(set(survivors.values()))},
     )
-    return {row[0]: Claim(*row) for row in found}
+    claims = {row[0]: Claim(*row) for row in found}
+    return {slug: claims[survivor] for slug, survivor in survivors.items() if survivor in claims}
+
+
+def _existing(view: View, claim: str, first_position: str) -> list[str]:
+    """The conditions that a claim exists: some statement on it, live or not, is known."""
+    conditions = [f"{first_position} <= %(position)s"]
+    if view.said_by is not None:
+        named = f"s.claim = {claim}"
+        if view.merges:
+            named = (
+                f"s.claim IN (WITH RECURSIVE m(claim) AS (VALUES ({claim}) UNION SELECT g.merged FROM merge g "
+                "JOIN m ON g.survivor = m.claim WHERE g.kind = 'claim' AND g.position <= %(position)s "
+                "AND g.until_position > %(position)s) SELECT m.claim FROM m)"
+            )
+        conditions.append(f"EXISTS (SELECT FROM statement s WHERE {named} AND {' AND '.join(known(view))})")
+    return conditions
 
 
 # --- lists ------------------------------------------------------------------------
 
 _BELIEVED = f"transition t JOIN claim c ON c.claim = t.claim JOIN {_WORDED}"
-LISTINGS = {
+LISTINGS: Final = {
     ClaimOrder.NEWEST: Listing(_CLAIM, _BELIEVED, (By("t.position", descending=True), By("t.claim", "text")), Claim),
     ClaimOrder.SLUG: Listing(_CLAIM, _BELIEVED, (By("t.claim", "text"),), Claim),
 }
 OF_TOPIC = Listing(_CLAIM, f"claim c JOIN {_WORDED}", (By("c.claim", "text"),), Claim)
-OF_ARTICLE = Listing(
-    _CLAIM,
+_OF_ARTICLE = (
     "(SELECT s.claim, min(s.ordinal) AS ordinal FROM statement s "
-    f"WHERE s.position = p.article GROUP BY s.claim) s JOIN claim c ON c.claim = s.claim JOIN {_WORDED}",
-    (By("s.ordinal", "int"),),
-    Claim,
+    "WHERE s.position = p.article AND s.position <= %(position)s "
+    "AND (%(said_by)s::timestamptz IS NULL OR s.effective_at <= %(said_by)s) GROUP BY s.claim) s"
+)
+OF_ARTICLE = Listing(
+    _CLAIM, f"{_OF_ARTICLE} JOIN claim c ON c.claim = s.claim JOIN {_WORDED}", (By("s.ordinal", "int"),), Claim
 )
 _TALLY = (
     "EXISTS (SELECT FROM tally y WHERE y.claim = t.claim AND y.position <= %(position)s "
     "AND y.until_position > %(position)s AND {condition})"
 )
+_FLAGS: Final = {
+    "contested": "y.asserting > 0 AND y.denying > 0",
+    "single_speaker": "y.asserting + y.denying = 1",
+}
 
 
-def claims(
-    conn: Connection, view: Snapshot, wanted: ClaimFilter, policy: Policy, order: ClaimOrder, page: Page
-) -> Slice[Claim]:
-    """A page of the claims that the filter lets through. Raises PolicyNotProjected."""
+def claims(view: View, wanted: ClaimFilter, policy: Policy, order: ClaimOrder, page: Page) -> Slice[Claim]:
+    """A page of the claims that the filter lets through.
+
+    Raises PolicyNotProjected, and TooBroad where more than FOLDED_MAX claims would have to be folded.
+    """
+    if view.said_by is None:
+        conditions, parameters = _conditions(view, wanted, policy)
+        return LISTINGS[order].page(view.conn, page, conditions, parameters)
+    folded = _folded(view, wanted, policy)
+    if order is ClaimOrder.SLUG:
+        rows: list[tuple[Key, str]] = [((slug,), slug) for slug in folded]
+    else:
+        # What changed last is what was said last; the order's key is a position at the head and a moment here.
+        rows = [((_microseconds(each.since), slug), slug) for slug, each in folded.items()]
+    found = cut(rows, LISTINGS[order].order, page)
+    told = claims_by_slug(view, found.items)
+    return Slice([told[slug] for slug in found.items], found.keys, found.has_next, found.has_previous)
+
+
+def count_by_state(view: View, wanted: ClaimFilter, policy: Policy) -> dict[State, int]:
+    """How many claims the filter lets through, by their state. Raises as `claims` does."""
+    counts = dict.fromkeys(State, 0)
+    if view.said_by is not None:
+        for each in _folded(view, wanted, policy).values():
+            counts[each.state] += 1
+        return counts
     conditions, parameters = _conditions(view, wanted, policy)
-    return LISTINGS[order].page(conn, page, conditions, parameters)
-
-
-def claims_of_topics(conn: Connection, position: int, topics: Sequence[str], page: Page) -> list[Slice[Claim]]:
-    """The claims of each topic, by slug."""
-    return OF_TOPIC.pages(
-        conn,
-        page,
-        ["c.topic = p.topic", "c.topic_position <= %(position)s"],
-        {"position": position},
-        parents={"topic": ("text", topics)},
-    )
-
-
-def claims_of_articles(conn: Connection, position: int, articles: Sequence[int], page: Page) -> list[Slice[Claim]]:
-    """The claims that each article revision speaks of, in the order of its document."""
-    return OF_ARTICLE.pages(conn, page, [], {"position": position}, parents={"article": ("bigint", articles)})
-
-
-def count_by_state(conn: Connection, view: Snapshot, wanted: ClaimFilter, policy: Policy) -> dict[State, int]:
-    """How many claims the filter lets through, by their state. Raises PolicyNotProjected."""
-    conditions, parameters = _conditions(view, wanted, policy)
-    found = conn.exec_driver_sql(
+    found = view.conn.exec_driver_sql(
         f"SELECT t.to_state, count(*) FROM transition t WHERE {' AND '.join(conditions)} GROUP BY t.to_state",
         parameters,
     )
-    counts = dict.fromkeys(State, 0)
     counts.update((State(state), count) for state, count in found)
     return counts
 
 
-def _conditions(view: Snapshot, wanted: ClaimFilter, policy: Policy) -> tuple[list[str], dict[str, Any]]:
-    if policy.id not in view.policies:
-        raise PolicyNotProjected(policy.id, projected=view.policies)
+def _microseconds(since: Transition) -> int:
+    assert since.effective_at is not None
+    # Never by a float, which has no room for microseconds.
+    return (since.effective_at - _EPOCH) // timedelta(microseconds=1)
+
+
+def _folded(view: View, wanted: ClaimFilter, policy: Policy) -> dict[str, Belief]:
+    """The beliefs of the claims that the filter lets through, of what was said by the view's moment."""
+    conditions, parameters = _candidates(view, wanted, "c.claim")
+    conditions += _existing(view, "c.claim", "c.first_position")
+    merged = [merge.merged for merge in view.merges if merge.kind is Kind.CLAIM]
+    found = view.conn.exec_driver_sql(
+        f"SELECT c.claim FROM claim c WHERE c.claim <> ALL(%(merged)s) AND {' AND '.join(conditions)} "
+        "LIMIT %(folded_max)s",
+        {**parameters, "merged": merged, "folded_max": FOLDED_MAX + 1},
+    )
+    slugs = list(found.scalars())
+    if len(slugs) > FOLDED_MAX:
+        raise TooBroad(found=len(slugs), limit=FOLDED_MAX)
+
+    def passes(each: Belief) -> bool:
+        contested = each.asserting > 0 and each.denying > 0
+        return (
+            (wanted.state is None or each.state is wanted.state)
+            and (wanted.contested is None or contested is wanted.contested)
+            and (wanted.single_speaker is None or (each.asserting + each.denying == 1) is wanted.single_speaker)
+            and (wanted.changed_after is None or each.since.position > wanted.changed_after)
+        )
+
+    return {slug: each for slug, each in beliefs(view, slugs, policy).items() if passes(each)}
+
+
+def _conditions(view: View, wanted: ClaimFilter, policy: Policy) -> tuple[list[str], dict[str, Any]]:
+    if policy.id not in view.snapshot.policies:
+        raise PolicyNotProjected(policy.id, projected=view.snapshot.policies)
+    more, parameters = _candidates(view, wanted, "t.claim")
+    parameters["policy"] = policy.id
     conditions = [
         "t.policy = %(policy)s",
         "t.position <= %(position)s",
         "t.until_position > %(position)s",
     ]
-    parameters: dict[str, Any] = {"policy": policy.id, "position": view.position}
     if wanted.state is not None:
         conditions.append("t.to_state = %(state)s")
         parameters["state"] = wanted.state
+    elif view.merges:
+        conditions.append("t.to_state IS NOT NULL")
     if wanted.changed_after is not None:
         conditions.append("t.position > %(changed_after)s")
         parameters["changed_after"] = wanted.changed_after
-    if wanted.topic is not None:
-        conditions.append(
-            "EXISTS (SELECT FROM claim c WHERE c.claim = t.claim "
-            "AND c.topic = %(topic)s AND c.topic_position <= %(position)s)"
-        )
-        parameters["topic"] = wanted.topic
-    if wanted.speaker is not None:
-        conditions.append(
-            "EXISTS (SELECT FROM standing d WHERE d.claim = t.claim AND d.speaker = %(speaker)s "
-            "AND d.since_position <= %(position)s AND d.until_position > %(position)s)"
-        )
-        parameters["speaker"] = wanted.speaker
-    if wanted.outlet is not None:
-        conditions.append(
-            "EXISTS (SELECT FROM statement s WHERE s.claim = t.claim AND s.outlet = %(outlet)s "
-            "AND s.position <= %(position)s AND s.until_position > %(position)s)"
-        )
-        parameters["outlet"] = wanted.outlet
-    if wanted.article is not None:
-        conditions.append("EXISTS (SELECT FROM statement s WHERE s.claim = t.claim AND s.position = %(article)s)")
-        parameters["article"] = wanted.article
-    for flag, condition in (
-        (wanted.contested, "y.asserting > 0 AND y.denying > 0"),
-        (wanted.single_speaker, "y.asserting + y.denying = 1"),
-    ):
+    for name, condition in _FLAGS.items():
+        flag = getattr(wanted, name)
         if flag is not None:
             exists = _TALLY.format(condition=condition)
             conditions.append(exists if flag else f"NOT {exists}")
+    return [*conditions, *more], parameters
+
+
+def _candidates(view: View, wanted: ClaimFilter, claim: str) -> tuple[list[str], dict[str, Any]]:
+    """What a claim must meet that no policy decides on."""
+    conditions: list[str] = []
+    parameters = view.parameters
+    if wanted.topic is not None:
+        conditions.append(
+            f"EXISTS (SELECT FROM claim o WHERE o.claim = {claim} "
+            "AND o.topic = %(topic)s AND o.topic_position <= %(position)s)"
+        )
+        parameters["topic"] = wanted.topic
+    told = " AND ".join(known(view))
+    if wanted.speaker is not None:
+        speaker = view.merges.speaker(wanted.speaker)
+        parameters["speaker"] = speaker
+        if view.said_by is None:
+            conditions.append(
+                f"EXISTS (SELECT FROM standing d WHERE d.claim = {claim} AND d.speaker = %(speaker)s "
+                "AND d.since_position <= %(position)s AND d.until_position > %(position)s)"
+            )
+        else:
+            parameters["speakers"] = view.merges.members(Kind.SPEAKER, speaker)
+            live = f"s.speaker = ANY(%(speakers)s) AND {told} AND s.until_position > %(position)s"
+            conditions.append(_said(view, claim, live, parameters, "speaker"))
+    if wanted.outlet is not None:
+        live = f"s.outlet = %(outlet)s AND {told} AND s.until_position > %(position)s"
+        parameters["outlet"] = wanted.outlet
+        conditions.append(_said(view, claim, live, parameters, "outlet"))
+    if wanted.article is not None:
+        parameters["article"] = wanted.article
+        conditions.append(_said(view, claim, f"s.position = %(article)s AND {told}", parameters, "article"))
     if wanted.text is not None:
-        conditions.append(f"t.claim IN ({_found_in('wording', 'proposition')} UNION {_found_in('statement', 'quote')})")
         parameters["words"] = wanted.text
+        live = f"{told} AND s.until_position > %(position)s"
+        found = f"{_found_in('wording', 'proposition', 's.position <= %(position)s')}"
+        found += f" UNION {_found_in('statement', 'quote', live)}"
+        conditions.append(f"({claim} IN ({found}){_or_merged(view, parameters, found, 'text', claim)})")
     return conditions, parameters
 
 
-def _found_in(table: str, column: str) -> str:
+def _said(view: View, claim: str, condition: str, parameters: dict[str, Any], name: str) -> str:
+    """The condition that some statement which counts for a claim meets one."""
+    own = f"EXISTS (SELECT FROM statement s WHERE s.claim = {claim} AND {condition})"
+    merged = _or_merged(view, parameters, f"SELECT s.claim FROM statement s WHERE {condition}", name, claim)
+    return f"({own}{merged})"
+
+
+def _or_merged(view: View, parameters: dict[str, Any], found: str, name: str, claim: str) -> str:
+    """`OR` the claim survives one of the merged away that `found` selects; nothing where none is merged."""
+    merged = [merge.merged for merge in view.merges if merge.kind is Kind.CLAIM]
+    if not merged:
+        return ""
+    rows = view.conn.exec_driver_sql(
+        f"SELECT f.claim FROM ({found}) f(claim) WHERE f.claim = ANY(%(merged)s)", {**parameters, "merged": merged}
+    )
+    parameters[f"{name}_survivors"] = list({view.merges.claim(slug).id for slug in rows.scalars()})
+    return f" OR {claim} = ANY(%({name}_survivors)s)"
+
+
+def _found_in(table: str, column: str, conditions: str) -> str:
     """The claims whose words match, each text searched with the dictionary of its own language."""
-    live = " AND x.until_position > %(position)s" if table == "statement" else ""
     return (
-        f"SELECT x.claim FROM dictionary d CROSS JOIN LATERAL websearch_to_tsquery(d.dictionary, %(words)s) AS q "
-        f"JOIN {table} x ON x.dictionary = d.dictionary AND to_tsvector(x.dictionary, x.{column}) @@ q "
-        f"WHERE x.position <= %(position)s{live}"
+        "SELECT s.claim FROM dictionary d CROSS JOIN LATERAL websearch_to_tsquery(d.dictionary, %(words)s) AS q "
+        f"JOIN {table} s ON s.dictionary = d.dictionary AND to_tsvector(s.dictionary, s.{column}) @@ q "
+        f"WHERE {conditions}"
     )
 
 
-WORDINGS = Listing("w.claim, w.position, w.proposition, w.language", "wording w", (By("w.position"),), Wording)
+def claims_of_topics(view: View, topics: Sequence[str], page: Page) -> list[Slice[Claim]]:
+    """The claims of each topic, by slug."""
+    conditions = [
+        "c.topic = p.topic",
+        "c.topic_position <= %(position)s",
+        *_existing(view, "c.claim", "c.first_position"),
+    ]
+    parameters = {**view.parameters, **_merged_away(view.merges)}
+    if view.merges:
+        conditions.append("c.claim <> ALL(%(merged)s)")
+    return OF_TOPIC.pages(view.conn, page, conditions, parameters, parents={"topic": ("text", topics)})
 
 
-def wordings(conn: Connection, position: int, claims: Sequence[str], page: Page) -> list[Slice[Wording]]:
-    """How each claim was put into words, first the proposition that is the claim's own."""
-    return WORDINGS.pages(
-        conn,
-        page,
-        ["w.claim = p.claim", "w.position <= %(position)s"],
-        {"position": position},
-        parents={"claim": ("text", claims)},
+def claims_of_articles(view: View, articles: Sequence[int], page: Page) -> list[Slice[Claim]]:
+    """The claims that each article revision speaks of, in the order of its document; of merged ones, the survivors."""
+    if not view.merges:
+        return OF_ARTICLE.pages(view.conn, page, [], view.parameters, parents={"article": ("bigint", articles)})
+    rows = view.conn.exec_driver_sql(
+        "SELECT s.position, s.claim, min(s.ordinal) FROM statement s WHERE s.position = ANY(%(articles)s) "
+        f"AND {' AND '.join(known(view))} GROUP BY s.position, s.claim",
+        {**view.parameters, "articles": list(articles)},
     )
+    named: dict[int, dict[str, int]] = {position: {} for position in articles}
+    for position, claim, ordinal in rows:
+        survivor = view.merges.claim(claim).id
+        named[position][survivor] = min(ordinal, named[position].get(survivor, ordinal))
+    told = claims_by_slug(view, {slug for of in named.values() for slug in of})
+    return [
+        cut((((ordinal,), told[slug]) for slug, ordinal in named[position].items()), OF_ARTICLE.order, page)
+        for position in articles
+    ]
+
+
+def _merged_away(merges: Merges) -> dict[str, list[str]]:
+    return {"merged": [merge.merged for merge in merges if merge.kind is Kind.CLAIM]} if merges else {}
+
+
+WORDINGS = Listing(
+    "w.claim, w.position, w.proposition, w.language",
+    "wording w",
+    (By("w.position"), By("w.claim", "text")),
+    Wording,
+)
+
+
+def wordings(view: View, claims: Sequence[str], page: Page) -> list[Slice[Wording]]:
+    """How each claim, and what is merged into it, was put into words, in order of the log."""
+    on, parents = "w.claim = p.claim", {"claim": ("text", claims)}
+    if any(len(view.merges.members(Kind.CLAIM, claim)) > 1 for claim in claims):
+        on = "w.claim = ANY(string_to_array(p.named, ' '))"
+        parents = {"named": ("text", [" ".join(view.merges.members(Kind.CLAIM, claim)) for claim in claims])}
+    conditions = [on, "w.position <= %(position)s"]
+    return WORDINGS.pages(view.conn, page, conditions, view.parameters, parents=parents)
+
+
+def relations(view: View, claims: Sequence[str]) -> dict[str, list[Related]]:
+    """How each claim bears on others and others on it, in order of the log."""
+    named = {member: claim for claim in claims for member in view.merges.members(Kind.CLAIM, claim)}
+    rows = view.conn.exec_driver_sql(
+        "SELECT r.relation, r.claim, r.to_claim, r.position, r.reason FROM relation r "
+        "WHERE (r.claim = ANY(%(named)s) OR r.to_claim = ANY(%(named)s)) AND r.position <= %(position)s "
+        "ORDER BY r.position",
+        {**view.parameters, "named": list(named)},
+    )
+    found: dict[str, list[Related]] = {claim: [] for claim in claims}
+    told = [Related(*row) for row in rows]
+    if view.said_by is not None:
+        # Of the two, one may not have been spoken of by then.
+        there = claims_by_slug(view, {slug for each in told for slug in (each.claim, each.to_claim)})
+        told = [each for each in told if each.claim in there and each.to_claim in there]
+    for related in told:
+        for claim in dict.fromkeys(named[slug] for slug in (related.claim, related.to_claim) if slug in named):
+            found[claim].append(related)
+    return found
+
+
+def rulings_in_force(view: View, claims: Collection[str]) -> dict[str, Ruled]:
+    """The ruling on each of the claims that are ruled on."""
+    rows = view.conn.exec_driver_sql(
+        "SELECT r.claim, r.position, r.state, r.reason FROM ruling r WHERE r.claim = ANY(%(claims)s) "
+        "AND r.position <= %(position)s AND r.until_position > %(position)s",
+        {**view.parameters, "claims": list(claims)},
+    )
+    return {claim: Ruled(position, State(state), reason) for claim, position, state, reason in rows}
 
 
 # --- beliefs ----------------------------------------------------------------------
 
 _TRANSITION = (
-    "t.policy, t.claim, t.position, t.from_state, t.to_state, t.to_reason, t.effective_at, t.retroactive, e.recorded_at"
+    "t.policy, t.claim, t.position, t.from_state, t.from_reason, t.to_state, t.to_reason, "
+    "t.effective_at, t.retroactive, e.recorded_at"
 )
 
 
 def _transition(*row: Any) -> Transition:
-    policy, claim, position, before, after, reason, effective_at, retroactive, recorded_at = row
+    policy, claim, position, from_state, from_reason, to_state, to_reason, *told = row
     return Transition(
         policy,
         claim,
         position,
-        None if before is None else State(before),
-        State(after),
-        Reason(reason),
-        effective_at,
-        retroactive,
-        recorded_at,
+        None if from_state is None else Verdict(State(from_state), Reason(from_reason)),
+        None if to_state is None else Verdict(State(to_state), Reason(to_reason)),
+        *told,
     )
 
 
@@ -263,32 +449,44 @@ _BELIEFS = f"""
                      WHERE y.claim = p.claim AND y.position <= %(position)s
                      ORDER BY y.position DESC LIMIT 1) y
       JOIN onrecord.event e ON true
-     WHERE e.position = t.position
+     WHERE e.position = t.position AND t.to_state IS NOT NULL
 """
 
 
-def beliefs(conn: Connection, view: Snapshot, claims: Sequence[str], policy: Policy) -> dict[str, Belief]:
+def beliefs(view: View, claims: Collection[str], policy: Policy) -> dict[str, Belief]:
     """What `policy` makes of each of the claims that exist, by slug: read where it is projected, else folded."""
     if not claims:
         return {}
-    if policy.id in view.policies:
-        found = conn.exec_driver_sql(
-            _BELIEFS, {"claims": list(set(claims)), "policy": policy.id, "position": view.position}
+    if view.said_by is not None or policy.id not in view.snapshot.policies:
+        return _beliefs_folded(view, claims, policy)
+    found = view.conn.exec_driver_sql(
+        _BELIEFS, {**view.parameters, "claims": list(set(claims)), "policy": policy.id}
+    ).all()
+    ruled = [row.claim for row in found if row.to_reason == Reason.RULED]
+    # A ruling hides what the policy says alone, so that is folded.
+    alone = {claim: policy.decide(tally) for claim, tally in _tallies(view, ruled).items()} if ruled else {}
+    read: dict[str, Belief] = {}
+    for row in found:
+        since = _transition(*row[:-3])
+        assert since.after is not None
+        unruled = alone.get(since.claim, since.after)
+        read[since.claim] = Belief(
+            policy.id, since.claim, since.after.state, since.after.reason, row[-3], row[-2], row[-1], unruled, since
         )
-        transitions = ((_transition(*row[:-3]), row[-3:]) for row in found)
-        return {
-            since.claim: Belief(
-                since.policy, since.claim, since.to_state, since.reason, tally[0], tally[1], tally[2], since
-            )
-            for since, tally in transitions
-        }
+    return read
+
+
+def _tallies(view: View, claims: Collection[str]) -> dict[str, Tally]:
+    return {claim: Standing(of).tally() for claim, of in stands_on(view, claims).items()}
+
+
+def _beliefs_folded(view: View, claims: Collection[str], policy: Policy) -> dict[str, Belief]:
+    chains = _chains(view, claims, policy, said=view.said_by is not None)
+    tallies = _tallies(view, chains)
     folded: dict[str, Belief] = {}
-    histories = _retraced(conn, view, claims, policy)
-    standing = standing_now(conn, view.position, list(histories))
-    for claim, history in histories.items():
-        if history:
-            tally = Standing(span.statement for span in standing[claim]).tally()
-            verdict = policy.decide(tally)
+    for claim, chain in chains.items():
+        if chain and chain[-1].after is not None:
+            verdict, tally = chain[-1].after, tallies[claim]
             folded[claim] = Belief(
                 policy.id,
                 claim,
@@ -297,10 +495,13 @@ def beliefs(conn: Connection, view: Snapshot, claims: Sequence[str], policy: Pol
                 tally.asserting,
                 tally.denying,
                 tally.withholding,
-                history[-1],
+                policy.decide(tally),
+                chain[-1],
             )
     return folded
 
+
+# --- histories --------------------------------------------------------------------
 
 HISTORY = Listing(
     _TRANSITION,
@@ -308,68 +509,170 @@ HISTORY = Listing(
     (By("t.position"),),
     _transition,
 )
+#: The order of a history along what was said: by the moment, in microseconds.
+SAID: Final = (By("said"),)
 
 
-def histories(
-    conn: Connection, view: Snapshot, claims: Sequence[str], policy: Policy, page: Page
-) -> list[Slice[Transition]]:
-    """The chain of transitions of each claim, oldest first."""
-    if policy.id in view.policies:
+def histories(view: View, claims: Sequence[str], policy: Policy, page: Page) -> list[Slice[Transition]]:
+    """The chain of transitions of each claim, in order of the log."""
+    if policy.id in view.snapshot.policies:
         return HISTORY.pages(
-            conn,
+            view.conn,
             page,
             ["t.policy = %(policy)s", "t.claim = p.claim", "t.position <= %(position)s"],
-            {"policy": policy.id, "position": view.position},
+            {**view.parameters, "policy": policy.id},
             parents={"claim": ("text", claims)},
         )
-    retraced = _retraced(conn, view, claims, policy)
-    return [_cut(retraced[claim], page) for claim in claims]
+    chains = _chains(view, claims, policy, said=False)
+    return [cut((((each.position,), each) for each in chains[claim]), HISTORY.order, page) for claim in claims]
 
 
-def _retraced(conn: Connection, view: Snapshot, claims: Sequence[str], policy: Policy) -> dict[str, list[Transition]]:
-    """The transitions under a policy that is not projected, from what stood when."""
-    moves = spans(conn, view.position, list(set(claims)))
-    chains = {
-        claim: retrace(policy, [(span.since, span.until, span.statement) for span in of], until=view.position)
-        for claim, of in moves.items()
-    }
+def histories_said(view: View, claims: Sequence[str], policy: Policy, page: Page) -> list[Slice[Transition]]:
+    """The chain of states of each claim as time runs along what was said, of all that is known."""
+    chains = _chains(view, claims, policy, said=True)
+    return [cut((((_microseconds(each),), each) for each in chains[claim]), SAID, page) for claim in claims]
+
+
+_LIVES = """
+    SELECT t.claim, t.position, t.until_position, t.to_state IS NOT NULL
+      FROM transition t WHERE t.policy = %(any)s AND t.claim = ANY(%(claims)s) AND t.position <= %(position)s
+     ORDER BY t.position
+"""
+_RULINGS = """
+    SELECT r.claim, r.position, r.until_position, r.state
+      FROM ruling r WHERE r.claim = ANY(%(claims)s) AND r.position <= %(position)s
+"""
+
+
+def _chains(view: View, claims: Collection[str], policy: Policy, *, said: bool) -> dict[str, list[Transition]]:
+    """The transitions of each claim, folded: along what was said, or along the log."""
+    slugs = list(dict.fromkeys(claims))
+    chains: dict[str, list[belief.Transition]]
+    if said:
+        told = told_on(view, slugs)
+        chains = {claim: belief.retold(policy, claim, told[claim], said_by=view.said_by) for claim in slugs}
+    else:
+        stood = spans(view, slugs)
+        parameters = {**view.parameters, "claims": slugs, "any": next(iter(view.snapshot.policies), "")}
+        lives: dict[str, list[tuple[int, int]]] = {claim: [] for claim in slugs}
+        for claim, since, until, there in view.conn.exec_driver_sql(_LIVES, parameters):
+            if there:
+                lives[claim].append((since, until))
+        rulings: dict[str, list[tuple[int, int, Ruling]]] = {claim: [] for claim in slugs}
+        for claim, since, until, state in view.conn.exec_driver_sql(_RULINGS, parameters):
+            rulings[claim].append((since, until, Ruling(claim, State(state), since)))
+        chains = {
+            claim: belief.retrace(
+                policy, claim, stood[claim], lives=lives[claim], rulings=rulings[claim], until=view.position
+            )
+            for claim in slugs
+        }
     positions = sorted({each.position for chain in chains.values() for each in chain})
-    found = conn.exec_driver_sql(
+    found = view.conn.exec_driver_sql(
         "SELECT position, recorded_at FROM onrecord.event WHERE position = ANY(%s)", (positions,)
     )
     recorded = {row.position: row.recorded_at for row in found}
     return {
-        claim: [
-            Transition(
-                each.policy,
-                each.claim,
-                each.position,
-                None if each.before is None else each.before.state,
-                each.after.state,
-                each.after.reason,
-                each.effective_at,
-                each.retroactive,
-                recorded[each.position],
-            )
-            for each in chain
-        ]
-        for claim, chain in chains.items()
+        claim: [Transition(*each, recorded[each.position], said) for each in chain] for claim, chain in chains.items()
     }
 
 
-def _cut(chain: list[Transition], page: Page) -> Slice[Transition]:
-    """A page of a chain that is in memory."""
-    kept = [
-        each
-        for each in chain
-        if (page.after is None or each.position > page.after[0])
-        and (page.before is None or each.position < page.before[0])
+# --- changes ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class BeliefChange:
+    """A claim whose belief differs between two positions."""
+
+    claim: str
+    before: Belief | None  #: None where it was not there, or was merged away.
+    after: Belief | None
+
+
+CHANGES: Final = (By("claim", "text"),)
+
+_CHANGED = """
+    SELECT DISTINCT t.claim FROM transition t
+     WHERE t.policy = %(policy)s AND t.position > %(from)s AND t.position <= %(to)s
+     LIMIT %(folded_max)s
+"""
+_MOVED = """
+    SELECT claim FROM (
+        SELECT d.claim FROM standing d
+         WHERE d.since_position > %(from)s AND d.since_position <= %(to)s
+            OR d.until_position > %(from)s AND d.until_position <= %(to)s
+        UNION
+        SELECT t.claim FROM transition t WHERE t.position > %(from)s AND t.position <= %(to)s
+    ) moved LIMIT %(folded_max)s
+"""
+
+
+def changes(view: View, policy: Policy, *, start: int, to: int, page: Page) -> Slice[BeliefChange]:
+    """The claims whose state or reason differs between two positions, by slug. Raises TooBroad."""
+    projected = policy.id in view.snapshot.policies
+    found = view.conn.exec_driver_sql(
+        _CHANGED if projected else _MOVED,
+        {
+            "policy": policy.id,
+            "from": start,
+            "to": to,
+            "folded_max": FOLDED_MAX + 1,
+        },
+    )
+    slugs = list(found.scalars())
+    if len(slugs) > FOLDED_MAX:
+        raise TooBroad(found=len(slugs), limit=FOLDED_MAX)
+    old = beliefs(view.at(AsOf(start)), slugs, policy)
+    new = beliefs(view.at(AsOf(to)), slugs, policy)
+    differing = [
+        BeliefChange(slug, old.get(slug), new.get(slug))
+        for slug in slugs
+        if _verdict(old.get(slug)) != _verdict(new.get(slug))
     ]
-    more = len(kept) > page.limit
-    if page.backward:
-        kept = kept[max(0, len(kept) - page.limit) :]
-        has_next, has_previous = page.before is not None, more
-    else:
-        kept = kept[: page.limit]
-        has_next, has_previous = more, page.after is not None
-    return Slice(kept, [(each.position,) for each in kept], has_next, has_previous)
+    return cut((((each.claim,), each) for each in differing), CHANGES, page)
+
+
+def _verdict(of: Belief | None) -> Verdict | None:
+    return None if of is None else of.verdict
+
+
+OF_EVENT = Listing(
+    _TRANSITION,
+    "transition t JOIN onrecord.event e ON e.position = t.position",
+    (By("t.claim", "text"),),
+    _transition,
+)
+
+
+def transitions_of_events(view: View, at: Sequence[int], policy: Policy, page: Page) -> list[Slice[Transition]]:
+    """The transitions that each event made, by slug. Raises BadArgument and PolicyNotProjected."""
+    if view.said_by is not None:
+        raise BadArgument("what an event changed is of the log, so saidBy does not apply; leave it out")
+    if policy.id not in view.snapshot.policies:
+        raise PolicyNotProjected(policy.id, projected=view.snapshot.policies)
+    return OF_EVENT.pages(
+        view.conn,
+        page,
+        ["t.policy = %(policy)s", "t.position = p.position", "t.position <= %(at_most)s"],
+        {"policy": policy.id, "at_most": view.position},
+        parents={"position": ("bigint", at)},
+    )
+
+
+def transitions_between(
+    view: View, policy: Policy, *, start: int, to: int, claims: Sequence[str], page: Page
+) -> list[Slice[Transition]]:
+    """The transitions of each claim after position `start`, up to `to`, in order of the log."""
+    if policy.id in view.snapshot.policies:
+        return HISTORY.pages(
+            view.conn,
+            page,
+            ["t.policy = %(policy)s", "t.claim = p.claim", "t.position > %(from)s", "t.position <= %(to)s"],
+            {"policy": policy.id, "from": start, "to": to},
+            parents={"claim": ("text", claims)},
+        )
+    chains = _chains(view.at(AsOf(to)), claims, policy, said=False)
+    return [
+        cut((((each.position,), each) for each in chains[claim] if each.position > start), HISTORY.order, page)
+        for claim in claims
+    ]

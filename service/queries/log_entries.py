@@ -3,10 +3,9 @@
 from collections.abc import Collection, Sequence
 from typing import Any, cast
 
-from sqlalchemy import Connection
-
 from service.domain.events import Envelope
 from service.queries.paging import By, Listing, Page, Slice
+from service.queries.snapshot import View
 
 _COLUMNS = "e.position, e.event_id, e.type, e.schema_version, e.recorded_at, e.actor, e.payload"
 
@@ -19,21 +18,19 @@ def _envelope(*row: Any) -> Envelope:
 EVENTS = Listing(_COLUMNS, "onrecord.event e", (By("e.position"),), _envelope)
 
 
-def events(
-    conn: Connection, position: int, page: Page, *, from_position: int = 1, types: Sequence[str] | None = None
-) -> Slice[Envelope]:
+def events(view: View, page: Page, *, from_position: int = 1, types: Sequence[str] | None = None) -> Slice[Envelope]:
     """The entries from `from_position` up to `position`, oldest first, of these types if any are named."""
     conditions = ["e.position >= %(from)s", "e.position <= %(position)s"]
     if types is not None:
         conditions.append("e.type = ANY(%(types)s)")
-    parameters = {"from": from_position, "position": position, "types": types}
-    return EVENTS.page(conn, page, conditions, parameters)
+    parameters = {"from": from_position, **view.parameters, "types": types}
+    return EVENTS.page(view.conn, page, conditions, parameters)
 
 
-def events_by_position(conn: Connection, position: int, at: Collection[int]) -> dict[int, Envelope]:
+def events_by_position(view: View, at: Collection[int]) -> dict[int, Envelope]:
     """The entries at these positions, as far as they are not after `position`."""
-    found = conn.exec_driver_sql(
+    found = view.conn.exec_driver_sql(
         f"SELECT {_COLUMNS} FROM onrecord.event e WHERE e.position = ANY(%(at)s) AND e.position <= %(position)s",
-        {"at": list(set(at)), "position": position},
+        {"at": list(set(at)), **view.parameters},
     )
     return {row[0]: _envelope(*row) for row in found}

@@ -5,8 +5,9 @@ parents at once, so a page costs the same number of statements for one claim and
 for a hundred.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cmp_to_key
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
@@ -120,6 +121,31 @@ class Listing(Generic[Item]):
         if page.backward:
             return Slice(items, keys, has_next=page.before is not None, has_previous=more)
         return Slice(items, keys, has_next=more, has_previous=page.after is not None)
+
+
+def cut(rows: Iterable[tuple[Key, Item]], order: Order, page: Page) -> Slice[Item]:
+    """A page of rows that are in memory, each with its key in `order`."""
+
+    def before(one: Key, other: Key) -> bool:
+        for by, mine, theirs in zip(order, one, other, strict=True):
+            if mine != theirs:
+                return (mine > theirs) if by.descending else (mine < theirs)
+        return False
+
+    ordered = sorted(rows, key=cmp_to_key(lambda a, b: -1 if before(a[0], b[0]) else int(before(b[0], a[0]))))
+    kept = [
+        (key, item)
+        for key, item in ordered
+        if (page.after is None or before(page.after, key)) and (page.before is None or before(key, page.before))
+    ]
+    more = len(kept) > page.limit
+    kept = (kept[-page.limit :] if page.limit else []) if page.backward else kept[: page.limit]
+    return Slice(
+        [item for _, item in kept],
+        [key for key, _ in kept],
+        has_next=page.before is not None if page.backward else more,
+        has_previous=more if page.backward else page.after is not None,
+    )
 
 
 def _beyond(order: Order, name: str, *, past: bool) -> str:

@@ -1,16 +1,22 @@
-"""One moment of the record: what every read of a request is answered from."""
+"""One moment of the record: what every read is answered from, and as of when."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from typing import Any, NamedTuple
 
 from sqlalchemy import Connection
+
+from service.domain import moment, policies
+from service.domain.errors import AsOfInvalid, NotYetProjected
+from service.domain.merges import Kind, Merge, Merges
+from service.domain.policies import Policy
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
     """Where the log and the projection stood when the reading began."""
 
-    position: int  #: projected up to here: what is answered holds at this position.
+    position: int  #: projected up to here.
     head: int  #: the log's last position.
     head_recorded_at: datetime | None  #: None while the log is empty.
     generation: int
@@ -18,6 +24,75 @@ class Snapshot:
     stopped_at: int | None
     because: str | None
 
+
+class AsOf(NamedTuple):
+    """A moment of the record, on both axes."""
+
+    position: int  #: what was recorded up to here is known.
+    said_by: str | None = None  #: of that, only what was said by this moment counts; None: all of it.
+
+    def __str__(self) -> str:
+        return f"{self.position}" if self.said_by is None else f"{self.position}~{self.said_by}"
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What reads are told: a connection in a snapshot, and the moment they answer for."""
+
+    conn: Connection
+    snapshot: Snapshot
+    as_of: AsOf
+    #: Whether the moment was asked for, so that what is read is marked with it.
+    named: bool = False
+    _known: dict[int, tuple[Merges, str]] = field(default_factory=dict[int, tuple[Merges, str]])
+
+    @property
+    def position(self) -> int:
+        """What was recorded up to here is known."""
+        return self.as_of.position
+
+    @property
+    def said_by(self) -> datetime | None:
+        """Only what was said by then counts; None: all of it."""
+        return None if self.as_of.said_by is None else moment.end(self.as_of.said_by)
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The moment, as statements name it."""
+        return {"position": self.position, "said_by": self.said_by}
+
+    @property
+    def merges(self) -> Merges:
+        """The merges in force at this position."""
+        return self._curation()[0]
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force at this position: what is meant where none is named."""
+        return policies.policy(self._curation()[1])
+
+    def at(self, as_of: AsOf, *, named: bool | None = None) -> "View":
+        """The same snapshot, read as of another moment."""
+        named = self.named if named is None else named
+        return self if (as_of, named) == (self.as_of, self.named) else replace(self, as_of=as_of, named=named)
+
+    def _curation(self) -> tuple[Merges, str]:
+        known = self._known.get(self.position)
+        if known is None:
+            found = self.conn.exec_driver_sql(_CURATION, self.parameters).all()
+            merges = sorted(Merge(row[0], Kind(row[1]), *row[2:]) for row in found if row[1] != "policy")
+            adopted = [row[2] for row in found if row[1] == "policy"]
+            known = self._known[self.position] = (Merges(merges), adopted[0] if adopted else policies.DEFAULT)
+        return known
+
+
+_CURATION = """
+    SELECT m.position, m.kind, m.merged, m.survivor, m.opposite
+      FROM merge m WHERE m.position <= %(position)s AND m.until_position > %(position)s
+    UNION ALL
+    (SELECT a.position, 'policy', a.policy, '', false
+       FROM adoption a WHERE a.position <= %(position)s ORDER BY a.position DESC LIMIT 1)
+"""
 
 _BEGIN = """
     SELECT set_config('search_path', g.schema_name, true), g.position, h.position, h.recorded_at,
@@ -30,13 +105,41 @@ _BEGIN = """
 """
 
 
-def snapshot(conn: Connection) -> Snapshot | None:
+def view(conn: Connection) -> View | None:
     """Begin to read: the first statement of a transaction, REPEATABLE READ so that it stays one moment.
 
-    None where nothing was ever projected: no generation is there yet.
+    Reads as of the last position that is projected. None where nothing was ever
+    projected: no generation is there yet.
     """
     row = conn.exec_driver_sql(_BEGIN).one_or_none()
     if row is None:
         return None
-    _, position, head, head_recorded_at, generation, policies, stopped_at, because = row
-    return Snapshot(position, head or 0, head_recorded_at, generation, tuple(policies), stopped_at, because)
+    _, position, head, head_recorded_at, generation, names, stopped_at, because = row
+    begun = Snapshot(position, head or 0, head_recorded_at, generation, tuple(names), stopped_at, because)
+    return View(conn, begun, AsOf(position))
+
+
+def as_of(reading: View, *, position: int | None, recorded_at: datetime | None, said_by: str | None) -> AsOf:
+    """The moment that is asked for; what is left out is as it is read now.
+
+    `recorded_at` means the last position recorded at or before it. Raises
+    AsOfInvalid or NotYetProjected.
+    """
+    if position is not None and recorded_at is not None:
+        raise AsOfInvalid("names both a position and a recording time; name one of them")
+    if recorded_at is not None:
+        position = reading.conn.exec_driver_sql(
+            "SELECT coalesce(max(position), 0) FROM onrecord.event WHERE recorded_at <= %s", (recorded_at,)
+        ).scalar_one()
+    if position is None:
+        position = reading.position
+    if position > reading.snapshot.head:
+        raise AsOfInvalid(f"position {position} is not recorded yet; the last is {reading.snapshot.head}")
+    if position > reading.snapshot.position:
+        raise NotYetProjected(wanted=position, projected=reading.snapshot.position)
+    if said_by is None:
+        return AsOf(position, reading.as_of.said_by)
+    try:
+        return AsOf(position, moment.canonical(said_by))
+    except ValueError as error:
+        raise AsOfInvalid(f"saidBy {error}") from None

@@ -1,29 +1,38 @@
 """Statements: what was said, by whom, on what, and which of it stands."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
-from sqlalchemy import Connection
-
 from service.domain.article import Certainty, Form, Stance
-from service.domain.belief import RecordedStatement, grounds
+from service.domain.belief import RecordedStatement, Span, counted, grounds, standing
+from service.domain.merges import Kind, opposite_of
 from service.domain.policies import Reason
-from service.queries.paging import By, Listing, Page, Slice
+from service.queries.paging import By, Listing, Page, Slice, cut
+from service.queries.snapshot import View
 
-LIVE = "s.position <= %(position)s AND s.until_position > %(position)s"
+#: Where a statement is: its position and its ordinal there.
+Place = tuple[int, int]
+
+KNOWN = "s.position <= %(position)s"
+LIVE = f"{KNOWN} AND s.until_position > %(position)s"
 STANDING = "t.since_position <= %(position)s AND t.until_position > %(position)s"
+
+
+def known(view: View) -> list[str]:
+    """The conditions that a statement `s` is known at a moment."""
+    return [KNOWN] if view.said_by is None else [KNOWN, "s.effective_at <= %(said_by)s"]
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
     """One speaker's stance on one claim, as one article reports it, with its place in the log."""
 
-    claim: str
+    claim: str  #: as the article names it.
     position: int
     ordinal: int
-    speaker: str
+    speaker: str  #: as the article names them.
     speaker_name: str
     role: str | None
     organisation: str | None
@@ -38,11 +47,12 @@ class Statement:
     start: int | None
     quote_verified: bool
     live: bool
+    counts_as: Stance  #: its stance on the claim that its own counts for.
 
     @property
-    def place(self) -> tuple[str, int, int]:
+    def place(self) -> Place:
         """What tells it from every other statement."""
-        return (self.claim, self.position, self.ordinal)
+        return (self.position, self.ordinal)
 
 
 def _statement(*row: Any) -> Statement:
@@ -53,7 +63,21 @@ def _statement(*row: Any) -> Statement:
         None if certainty is None else Certainty(certainty),
         None if form is None else Form(form),
         *row[12:],
+        Stance(stance),
     )
+
+
+def _counting(view: View, slices: list[Slice[Statement]]) -> list[Slice[Statement]]:
+    """The same statements, each with the stance that it counts as under the merges in force."""
+    if not view.merges:
+        return slices
+    return [replace(each, items=[_count(view, item) for item in each.items]) for each in slices]
+
+
+def _count(view: View, said: Statement) -> Statement:
+    if not view.merges.claim(said.claim).opposite:
+        return said
+    return replace(said, counts_as=opposite_of(said.stance))
 
 
 _COLUMNS = (
@@ -62,15 +86,22 @@ _COLUMNS = (
     "s.until_position > %(position)s"
 )
 _NEWEST = (By("s.position", descending=True), By("s.ordinal", "smallint", descending=True))
+_SAID = (
+    By("s.effective_at", "timestamptz"),
+    By("s.published_end", "timestamptz"),
+    By("s.first_position"),
+    By("s.ordinal", "smallint"),
+)
 
 STATEMENTS = Listing(_COLUMNS, "statement s", _NEWEST, _statement)
+STANCES = Listing(_COLUMNS, "statement s", _SAID, _statement)
+IN_DOCUMENT = Listing(_COLUMNS, "statement s", (By("s.position"), By("s.ordinal", "smallint")), _statement)
 _STANDING = Listing(
     _COLUMNS,
-    "standing t JOIN statement s ON s.claim = t.claim AND s.position = t.position AND s.ordinal = t.ordinal",
+    "standing t JOIN statement s ON s.position = t.position AND s.ordinal = t.ordinal",
     _NEWEST,
     _statement,
 )
-IN_DOCUMENT = Listing(_COLUMNS, "statement s", (By("s.position"), By("s.ordinal", "smallint")), _statement)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,198 +114,298 @@ class StatementFilter:
     live: bool | None = None
     standing: bool | None = None
 
-    def conditions(self) -> tuple[list[str], dict[str, Any]]:
-        found = ["s.position <= %(position)s"]
+    def conditions(self, view: View) -> tuple[list[str], dict[str, Any]]:
+        """What a statement `s` must meet, but for whether it stands."""
+        found, parameters = known(view), view.parameters
         if self.stance is not None:
-            found.append("s.stance = %(stance)s")
+            flipped = [merge.merged for merge in view.merges if view.merges.claim(merge.merged).opposite]
+            if flipped:
+                found.append(
+                    "s.stance = CASE WHEN s.claim = ANY(%(flipped)s) THEN %(opposite)s ELSE %(stance)s::text END"
+                )
+                parameters |= {"flipped": flipped, "opposite": opposite_of(self.stance)}
+            else:
+                found.append("s.stance = %(stance)s")
+            parameters["stance"] = self.stance
         if self.speaker is not None:
-            found.append("s.speaker = %(speaker)s")
+            found.append("s.speaker = ANY(%(speakers)s)")
+            parameters["speakers"] = _all_of(view, Kind.SPEAKER, self.speaker)
         if self.claim is not None:
-            found.append("s.claim = %(claim)s")
+            found.append("s.claim = ANY(%(claims)s)")
+            parameters["claims"] = _all_of(view, Kind.CLAIM, self.claim)
         if self.live is not None:
             found.append(f"s.until_position {'>' if self.live else '<='} %(position)s")
-        if self.standing is not None:
-            exists = (
-                "EXISTS (SELECT FROM standing t WHERE t.claim = s.claim AND t.speaker = s.speaker "
-                f"AND t.position = s.position AND t.ordinal = s.ordinal AND {STANDING})"
-            )
-            found.append(exists if self.standing else f"NOT {exists}")
-        return found, {"stance": self.stance, "speaker": self.speaker, "claim": self.claim}
+        return found, parameters
 
 
-def of_claims(
-    conn: Connection, position: int, claims: Sequence[str], wanted: StatementFilter, page: Page
-) -> list[Slice[Statement]]:
-    """The statements on each claim, newest in the log first."""
-    conditions, parameters = wanted.conditions()
-    if wanted.standing:
-        # Few of a claim's statements stand, so they are read from their own table.
-        conditions = [each for each in conditions if "EXISTS" not in each]
-        listing, on = _STANDING, ["t.claim = p.claim", STANDING]
+def _all_of(view: View, kind: Kind, id: str) -> list[str]:
+    """All ids that count for the same as this one."""
+    return view.merges.members(kind, view.merges.survivor(kind, id).id)
+
+
+#: What a listing is told of its parents: for each of their columns its type and values.
+_Parents = Mapping[str, tuple[str, Sequence[Any]]]
+
+
+def _members(view: View, kind: Kind, column: str, ids: Sequence[str]) -> tuple[str, _Parents]:
+    """The condition that a statement counts for its parent, and the parents."""
+    if any(len(view.merges.members(kind, id)) > 1 for id in ids):
+        named = [" ".join(view.merges.members(kind, id)) for id in ids]
+        return f"s.{column} = ANY(string_to_array(p.named, ' '))", {"named": ("text", named)}
+    return f"s.{column} = p.{column}", {column: ("text", ids)}
+
+
+def _which_stand_filter(
+    view: View, wanted: StatementFilter, claims: Callable[[], Sequence[str]]
+) -> tuple[list[str], dict[str, Any]]:
+    """The condition that a statement stands, or does not, where that is asked for."""
+    if wanted.standing is None:
+        return [], {}
+    if view.said_by is None:
+        exists = (
+            "EXISTS (SELECT FROM standing t WHERE t.position = s.position AND t.ordinal = s.ordinal "
+            f"AND t.claim = ANY(%(roots)s) AND {STANDING})"
+        )
+        parameters: dict[str, Any] = {"roots": list(claims())}
     else:
-        listing, on = STATEMENTS, ["s.claim = p.claim"]
-    return listing.pages(
-        conn, page, [*on, *conditions], {**parameters, "position": position}, parents={"claim": ("text", claims)}
-    )
+        exists = (
+            "EXISTS (SELECT FROM unnest(%(at)s::bigint[], %(ordinals)s::int[]) AS u(position, ordinal) "
+            "WHERE u.position = s.position AND u.ordinal = s.ordinal)"
+        )
+        places = [(each.position, each.ordinal) for of in stands_on(view, claims()).values() for each in of]
+        parameters = {"at": [position for position, _ in places], "ordinals": [ordinal for _, ordinal in places]}
+    return [exists if wanted.standing else f"NOT {exists}"], parameters
 
 
-def of_speakers(
-    conn: Connection, position: int, speakers: Sequence[str], wanted: StatementFilter, page: Page
-) -> list[Slice[Statement]]:
+def of_claims(view: View, claims: Sequence[str], wanted: StatementFilter, page: Page) -> list[Slice[Statement]]:
+    """The statements that count for each claim, newest in the log first."""
+    conditions, parameters = wanted.conditions(view)
+    if wanted.standing and view.said_by is None:
+        # Few of a claim's statements stand, so they are read from their own table.
+        found = _STANDING.pages(
+            view.conn,
+            page,
+            ["t.claim = p.claim", STANDING, *conditions],
+            parameters,
+            parents={"claim": ("text", claims)},
+        )
+        return _counting(view, found)
+    stand, more = _which_stand_filter(view, wanted, lambda: claims)
+    on, parents = _members(view, Kind.CLAIM, "claim", claims)
+    found = STATEMENTS.pages(view.conn, page, [on, *conditions, *stand], {**parameters, **more}, parents=parents)
+    return _counting(view, found)
+
+
+def of_speakers(view: View, speakers: Sequence[str], wanted: StatementFilter, page: Page) -> list[Slice[Statement]]:
     """The statements of each speaker, newest in the log first."""
-    conditions, parameters = wanted.conditions()
-    return STATEMENTS.pages(
-        conn,
+    conditions, parameters = wanted.conditions(view)
+    stand, more = _which_stand_filter(view, wanted, lambda: _claims_of_speakers(view, speakers))
+    on, parents = _members(view, Kind.SPEAKER, "speaker", speakers)
+    found = STATEMENTS.pages(view.conn, page, [on, *conditions, *stand], {**parameters, **more}, parents=parents)
+    return _counting(view, found)
+
+
+def stances_of_speakers(view: View, speakers: Sequence[str], claim: str | None, page: Page) -> list[Slice[Statement]]:
+    """The live statements of each speaker, on one claim or on all, in order of when they were said."""
+    conditions, parameters = StatementFilter(claim=claim, live=True).conditions(view)
+    on, parents = _members(view, Kind.SPEAKER, "speaker", speakers)
+    return _counting(view, STANCES.pages(view.conn, page, [on, *conditions], parameters, parents=parents))
+
+
+def stances_on_claims(view: View, pairs: Sequence[tuple[str, str]], page: Page) -> list[Slice[Statement]]:
+    """The live statements of each (claim, speaker), in order of when they were said."""
+    conditions, parameters = StatementFilter(live=True).conditions(view)
+    merges = view.merges
+    on = ["s.claim = ANY(string_to_array(p.claims, ' '))", "s.speaker = ANY(string_to_array(p.speakers, ' '))"]
+    found = STANCES.pages(
+        view.conn,
         page,
-        ["s.speaker = p.speaker", *conditions],
-        {**parameters, "position": position},
-        parents={"speaker": ("text", speakers)},
+        [*on, *conditions],
+        parameters,
+        parents={
+            "claims": ("text", [" ".join(merges.members(Kind.CLAIM, claim)) for claim, _ in pairs]),
+            "speakers": ("text", [" ".join(merges.members(Kind.SPEAKER, speaker)) for _, speaker in pairs]),
+        },
     )
+    return _counting(view, found)
 
 
-def of_articles(
-    conn: Connection,
-    position: int,
-    articles: Sequence[int],
-    wanted: StatementFilter,
-    page: Page,
-) -> list[Slice[Statement]]:
+def of_articles(view: View, articles: Sequence[int], wanted: StatementFilter, page: Page) -> list[Slice[Statement]]:
     """The statements that each article revision holds, in the order of its document."""
-    conditions, parameters = wanted.conditions()
-    return IN_DOCUMENT.pages(
-        conn,
+    conditions, parameters = wanted.conditions(view)
+    found = IN_DOCUMENT.pages(
+        view.conn,
         page,
         ["s.position = p.article", *conditions],
-        {**parameters, "position": position},
+        parameters,
         parents={"article": ("bigint", articles)},
     )
+    return _counting(view, found)
 
 
-_LATEST_WORD = (
-    "(NOT p.latest OR (t.position, t.ordinal) = (SELECT l.position, l.ordinal FROM standing l "
-    "WHERE l.claim = t.claim AND l.stance <> 'withholds' AND l.since_position <= %(position)s "
-    "AND l.until_position > %(position)s ORDER BY l.effective_at DESC, l.published_end DESC, "
-    "l.first_position DESC, l.ordinal DESC LIMIT 1))"
-)
-
-
-def grounds_of(
-    conn: Connection, position: int, claims: Sequence[tuple[str, Reason]], page: Page
-) -> list[Slice[Statement]]:
+def grounds_of(view: View, beliefs: Sequence[tuple[str, Reason]], page: Page) -> list[Slice[Statement]]:
     """The standing statements on which each belief rests, given its reason, newest in the log first."""
-    pages = _STANDING.pages(
-        conn,
-        page,
-        [
-            "t.claim = p.claim",
-            "s.stance = ANY(string_to_array(p.stances, ' '))",
-            STANDING,
+    stands = stands_on(view, [claim for claim, _ in beliefs])
+    wanted: list[list[Place]] = []
+    for claim, reason in beliefs:
+        deciding = [each for each in stands[claim] if each.stance in grounds(reason)]
+        if reason is Reason.LATEST_WORD:
             # Where the latest word decides, that one statement is the ground.
-            _LATEST_WORD,
-        ],
-        {"position": position},
-        parents={
-            "claim": ("text", [claim for claim, _ in claims]),
-            "stances": ("text", [" ".join(sorted(grounds(reason))) for _, reason in claims]),
-            "latest": ("boolean", [reason is Reason.LATEST_WORD for _, reason in claims]),
-        },
-    )
-    return pages
+            deciding = [max(deciding, key=lambda each: each.key)]
+        wanted.append([(each.position, each.ordinal) for each in deciding])
+    found = by_place(view, [place for places in wanted for place in places])
+    return [cut((((*place,), found[place]) for place in places), _NEWEST, page) for places in wanted]
 
 
-def by_ordinal(conn: Connection, position: int, at: Sequence[tuple[int, int]]) -> dict[tuple[int, int], Statement]:
-    """The statements of these events, by position and ordinal, as of `position`."""
-    found = conn.exec_driver_sql(
-        f"SELECT {_COLUMNS} FROM unnest(%(positions)s::bigint[], %(ordinals)s::int[]) AS p(position, ordinal) "
-        "JOIN statement s ON s.position = p.position AND s.ordinal = p.ordinal WHERE s.position <= %(position)s",
+def by_place(view: View, places: Collection[Place]) -> dict[Place, Statement]:
+    """The statements at these places that are known."""
+    found = view.conn.exec_driver_sql(
+        f"SELECT {_COLUMNS} FROM unnest(%(at)s::bigint[], %(ordinals)s::int[]) AS p(position, ordinal) "
+        "JOIN statement s ON s.position = p.position AND s.ordinal = p.ordinal "
+        f"WHERE {' AND '.join(known(view))}",
         {
-            "positions": [place for place, _ in at],
-            "ordinals": [ordinal for _, ordinal in at],
-            "position": position,
+            **view.parameters,
+            "at": [position for position, _ in places],
+            "ordinals": [ordinal for _, ordinal in places],
         },
     )
-    statements = [_statement(*row) for row in found]
-    return {(statement.position, statement.ordinal): statement for statement in statements}
-
-
-def by_place(
-    conn: Connection, position: int, places: Sequence[tuple[str, int, int]]
-) -> dict[tuple[str, int, int], Statement]:
-    """The statements at these places (claim, position, ordinal), as of `position`."""
-    found = conn.exec_driver_sql(
-        f"SELECT {_COLUMNS} FROM unnest(%(claims)s::text[], %(positions)s::bigint[], %(ordinals)s::int[]) "
-        "AS p(claim, position, ordinal) JOIN statement s "
-        "ON s.claim = p.claim AND s.position = p.position AND s.ordinal = p.ordinal "
-        "WHERE s.position <= %(position)s",
-        {
-            "claims": [claim for claim, _, _ in places],
-            "positions": [place for _, place, _ in places],
-            "ordinals": [ordinal for _, _, ordinal in places],
-            "position": position,
-        },
-    )
-    statements = [_statement(*row) for row in found]
+    statements = [_count(view, _statement(*row)) for row in found]
     return {statement.place: statement for statement in statements}
-
-
-def which_stand(conn: Connection, position: int, places: Sequence[tuple[str, int, int]]) -> set[tuple[str, int, int]]:
-    """Those of the statements at these places that stand at `position`."""
-    found = conn.exec_driver_sql(
-        "SELECT t.claim, t.position, t.ordinal "
-        "FROM unnest(%(claims)s::text[], %(positions)s::bigint[], %(ordinals)s::int[]) AS p(claim, position, ordinal) "
-        "JOIN statement s ON s.claim = p.claim AND s.position = p.position AND s.ordinal = p.ordinal "
-        "JOIN standing t ON t.claim = s.claim AND t.speaker = s.speaker "
-        f"AND t.position = s.position AND t.ordinal = s.ordinal WHERE {STANDING}",
-        {
-            "claims": [claim for claim, _, _ in places],
-            "positions": [place for _, place, _ in places],
-            "ordinals": [ordinal for _, _, ordinal in places],
-            "position": position,
-        },
-    )
-    return {(claim, place, ordinal) for claim, place, ordinal in found}
 
 
 # --- standing ---------------------------------------------------------------------
 
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """A statement that stands from one position until another."""
-
-    since: int
-    until: int
-    statement: RecordedStatement
+_STANDS = (
+    "t.claim, t.speaker, t.stance, t.bloc, t.effective_at, t.published_end, t.first_position, t.position, t.ordinal"
+)
+_SAYS = "s.claim, s.speaker, s.stance, s.bloc, s.effective_at, s.published_end, s.first_position, s.position, s.ordinal"
 
 
-def spans(conn: Connection, position: int, claims: Sequence[str]) -> dict[str, list[Span]]:
-    """All that ever stood on each claim up to `position`, in order of the log."""
-    found = conn.exec_driver_sql(
-        "SELECT t.since_position, t.until_position, t.claim, t.speaker, t.stance, t.bloc, t.effective_at, "
-        "t.published_end, t.first_position, t.position, t.ordinal FROM standing t "
+def _recorded(row: Sequence[Any]) -> RecordedStatement:
+    return RecordedStatement(row[0], row[1], Stance(row[2]), *row[3:9])
+
+
+def stands_on(view: View, claims: Collection[str]) -> dict[str, list[RecordedStatement]]:
+    """What stands on each claim, as it counts: read where all counts that is known, else folded."""
+    by_claim: dict[str, list[RecordedStatement]] = {claim: [] for claim in claims}
+    if view.said_by is None:
+        rows = view.conn.exec_driver_sql(
+            f"SELECT {_STANDS} FROM standing t WHERE t.claim = ANY(%(claims)s) AND {STANDING}",
+            {**view.parameters, "claims": list(by_claim)},
+        )
+        for row in rows:
+            by_claim[row[0]].append(_recorded(row))
+        return by_claim
+    for claim, told in told_on(view, claims).items():
+        by_claim[claim] = list(standing(each for each, live in told if live).values())
+    return by_claim
+
+
+def told_on(view: View, claims: Collection[str]) -> dict[str, list[tuple[RecordedStatement, bool]]]:
+    """All that is known to have been said on each claim, as it counts, each with whether it is live."""
+    by_claim: dict[str, list[tuple[RecordedStatement, bool]]] = {claim: [] for claim in claims}
+    named = [member for claim in by_claim for member in view.merges.members(Kind.CLAIM, claim)]
+    rows = view.conn.exec_driver_sql(
+        f"SELECT {_SAYS}, s.until_position > %(position)s FROM statement s "
+        f"WHERE s.claim = ANY(%(claims)s) AND {' AND '.join(known(view))}",
+        {**view.parameters, "claims": named},
+    )
+    for row in rows:
+        statement = counted(_recorded(row), view.merges)
+        by_claim[statement.claim].append((statement, row[-1]))
+    return by_claim
+
+
+def spans(view: View, claims: Collection[str]) -> dict[str, list[Span]]:
+    """All that ever stood on each claim, in order of the log, as it counted then."""
+    rows = view.conn.exec_driver_sql(
+        f"SELECT {_STANDS}, t.since_position, t.until_position FROM standing t "
         "WHERE t.claim = ANY(%(claims)s) AND t.since_position <= %(position)s ORDER BY t.since_position",
-        {"claims": list(claims), "position": position},
+        {**view.parameters, "claims": list(claims)},
     )
-    return _spans(claims, found)
-
-
-def standing_now(conn: Connection, position: int, claims: Sequence[str]) -> dict[str, list[Span]]:
-    """What stands on each claim at `position`."""
-    found = conn.exec_driver_sql(
-        "SELECT t.since_position, t.until_position, t.claim, t.speaker, t.stance, t.bloc, t.effective_at, "
-        "t.published_end, t.first_position, t.position, t.ordinal FROM standing t "
-        f"WHERE t.claim = ANY(%(claims)s) AND {STANDING}",
-        {"claims": list(claims), "position": position},
-    )
-    return _spans(claims, found)
-
-
-def _spans(claims: Sequence[str], rows: Any) -> dict[str, list[Span]]:
     by_claim: dict[str, list[Span]] = {claim: [] for claim in claims}
     for row in rows:
-        statement = RecordedStatement(row[2], row[3], Stance(row[4]), *row[5:])
-        by_claim[row[2]].append(Span(row[0], row[1], statement))
+        by_claim[row[0]].append(Span(row[-2], row[-1], _recorded(row)))
     return by_claim
+
+
+def which_stand(view: View, statements: Sequence[tuple[str, Place]]) -> set[Place]:
+    """Those of the statements, each given with its claim as named, that stand."""
+    roots = {view.merges.claim(claim).id for claim, _ in statements}
+    if view.said_by is not None:
+        return {(each.position, each.ordinal) for of in stands_on(view, roots).values() for each in of}
+    found = view.conn.exec_driver_sql(
+        "SELECT t.position, t.ordinal FROM unnest(%(at)s::bigint[], %(ordinals)s::int[]) AS p(position, ordinal) "
+        "JOIN statement s ON s.position = p.position AND s.ordinal = p.ordinal "
+        "JOIN standing t ON t.claim = ANY(%(roots)s) AND t.position = s.position AND t.ordinal = s.ordinal "
+        f"WHERE {STANDING}",
+        {
+            **view.parameters,
+            "roots": list(roots),
+            "at": [position for _, (position, _) in statements],
+            "ordinals": [ordinal for _, (_, ordinal) in statements],
+        },
+    )
+    return {(position, ordinal) for position, ordinal in found}
+
+
+def _claims_of_speakers(view: View, speakers: Sequence[str]) -> list[str]:
+    """The claims on which these speakers ever said something, as they count."""
+    named = [member for speaker in speakers for member in view.merges.members(Kind.SPEAKER, speaker)]
+    found = view.conn.exec_driver_sql("SELECT DISTINCT claim FROM statement WHERE speaker = ANY(%s)", (named,))
+    return list({view.merges.claim(claim).id for claim in found.scalars()})
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """One speaker's standing statement on a claim giving way to another."""
+
+    speaker: str
+    old: Place | None  #: None: the speaker did not stand on it.
+    new: Place | None  #: None: the speaker stands on it no more.
+
+
+MOVES = (By("speaker", "text"),)
+
+
+def moves_at(view: View, events: Sequence[tuple[str, int]]) -> list[list[Moved]]:
+    """Who moved on each claim at a position of the log, by speaker."""
+    rows = view.conn.exec_driver_sql(
+        "SELECT p.i, t.speaker, t.position, t.ordinal, t.since_position = p.position "
+        "FROM unnest(%(claims)s::text[], %(at)s::bigint[]) WITH ORDINALITY AS p(claim, position, i) "
+        "JOIN standing t ON t.claim = p.claim AND (t.since_position = p.position OR t.until_position = p.position)",
+        {"claims": [claim for claim, _ in events], "at": [position for _, position in events]},
+    )
+    found: list[dict[str, Moved]] = [dict[str, Moved]() for _ in events]
+    for row in rows:
+        i, speaker, position, ordinal, begins = tuple[int, str, int, int, bool](row)
+        of_event = found[i - 1]
+        moved = of_event.get(speaker, Moved(speaker, None, None))
+        place = (position, ordinal)
+        of_event[speaker] = replace(moved, new=place) if begins else replace(moved, old=place)
+    return [[of[speaker] for speaker in sorted(of)] for of in found]
+
+
+def moves_said(view: View, moments: Sequence[tuple[str, datetime]]) -> list[list[Moved]]:
+    """Who moved on each claim at a moment when something was said, of all that is known, by speaker."""
+    told = told_on(view, {claim for claim, _ in moments})
+    found: list[list[Moved]] = []
+    for claim, moment in moments:
+        live = [each for each, is_live in told[claim] if is_live and each.effective_at <= moment]
+        before = standing(each for each in live if each.effective_at < moment)
+        after = standing(live)
+        found.append(
+            [
+                Moved(speaker, _place(before.get(speaker)), _place(after.get(speaker)))
+                for speaker in sorted(before.keys() | after.keys())
+                if before.get(speaker) != after.get(speaker)
+            ]
+        )
+    return found
+
+
+def _place(of: RecordedStatement | None) -> Place | None:
+    return None if of is None else (of.position, of.ordinal)
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,11 +415,11 @@ class ClaimSpeaker:
     claim: str
     speaker: str
     since_position: int  #: from where on the log it stands.
-    statement: tuple[str, int, int]  #: the place of the statement that stands.
+    statement: Place  #: the statement that stands.
 
 
 def _claim_speaker(claim: str, speaker: str, since: int, position: int, ordinal: int) -> ClaimSpeaker:
-    return ClaimSpeaker(claim, speaker, since, (claim, position, ordinal))
+    return ClaimSpeaker(claim, speaker, since, (position, ordinal))
 
 
 CLAIM_SPEAKERS = Listing(
@@ -300,12 +431,29 @@ CLAIM_SPEAKERS = Listing(
 
 
 def speakers_of_claims(
-    conn: Connection, position: int, claims: Sequence[str], stance: Stance | None, page: Page
+    view: View, claims: Sequence[str], stance: Stance | None, page: Page
 ) -> list[Slice[ClaimSpeaker]]:
     """Who stands on each claim, at `stance` if one is named; who moved last comes first."""
-    conditions = ["t.claim = p.claim", STANDING]
-    if stance is not None:
-        conditions.append("t.stance = %(stance)s")
-    return CLAIM_SPEAKERS.pages(
-        conn, page, conditions, {"position": position, "stance": stance}, parents={"claim": ("text", claims)}
-    )
+    if view.said_by is None:
+        conditions = ["t.claim = p.claim", STANDING]
+        if stance is not None:
+            conditions.append("t.stance = %(stance)s")
+        return CLAIM_SPEAKERS.pages(
+            view.conn, page, conditions, {**view.parameters, "stance": stance}, parents={"claim": ("text", claims)}
+        )
+    stands = stands_on(view, claims)
+    return [
+        cut(
+            (
+                (
+                    (each.position, each.speaker),
+                    ClaimSpeaker(claim, each.speaker, each.position, (each.position, each.ordinal)),
+                )
+                for each in stands[claim]
+                if stance is None or each.stance is stance
+            ),
+            CLAIM_SPEAKERS.order,
+            page,
+        )
+        for claim in claims
+    ]
