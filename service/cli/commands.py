@@ -19,7 +19,9 @@ app: Final = typer.Typer(
 
 _RUN: Final = "Run"
 _RECORD: Final = "Record"
+_DECIDE: Final = "Decide"
 _READ: Final = "Read"
+_AUDIT: Final = "Audit"
 _KEEP: Final = "Look after"
 
 _Host = Annotated[str | None, typer.Option(help="Address to listen on.", show_default=False)]
@@ -31,6 +33,16 @@ _Under = Annotated[
     str | None,
     typer.Option("--policy", help="The policy to decide by, such as majority.", show_default=False),
 ]
+_AsOf = Annotated[
+    str | None,
+    typer.Option("--as-of", help="As it was believed at this position, or at this instant.", show_default=False),
+]
+_SaidBy = Annotated[
+    str | None,
+    typer.Option("--said-by", help="Of what is known, only what was said by this day or instant.", show_default=False),
+]
+_Claim = Annotated[str, typer.Argument(help="The slug of a claim, such as troops-withdrawing.", show_default=False)]
+_Reason = Annotated[str, typer.Option(help="Why, for everybody to read.", show_default=False)]
 
 
 @app.callback()
@@ -100,6 +112,10 @@ def import_(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would happen.")] = False,
     revise: Annotated[bool, typer.Option("--revise", help="Record changed articles as their next revision.")] = False,
+    beliefs: Annotated[
+        bool,
+        typer.Option("--beliefs", help="With --dry-run: also say which beliefs each document would move, and why."),
+    ] = False,
 ) -> None:
     """Record article documents.
 
@@ -115,9 +131,11 @@ def import_(
     settings = _settings()
     from service.cli import recording
 
+    if beliefs and not dry_run:
+        raise typer.BadParameter("It belongs to a dry run; add --dry-run.", param_hint="--beliefs")
     if (missing := recording.missing(paths)) is not None:
         raise typer.BadParameter(f"There is no {missing}", param_hint="PATH")
-    raise typer.Exit(recording.import_documents(settings, paths, dry_run=dry_run, revise=revise))
+    raise typer.Exit(recording.import_documents(settings, paths, dry_run=dry_run, revise=revise, beliefs=beliefs))
 
 
 @app.command(rich_help_panel=_RECORD)
@@ -130,6 +148,116 @@ def retract(
     from service.cli import recording
 
     recording.retract(settings, url, reason=reason)
+
+
+# --- decide -----------------------------------------------------------------------
+
+
+@app.command("merge-claims", rich_help_panel=_DECIDE)
+def merge_claims(
+    claim: _Claim,
+    into: Annotated[str, typer.Option(metavar="CLAIM", help="The claim that survives.", show_default=False)],
+    reason: _Reason,
+    opposite: Annotated[bool, typer.Option("--opposite", help="The claim is what the survivor negates.")] = False,
+) -> None:
+    """Let a claim count for another one, or for the opposite of it. `undo-merge` takes it back."""
+    settings = _settings()
+    from service.cli import curating
+    from service.domain.events import ClaimsMerged
+
+    curating.decide(settings, ClaimsMerged, claim=claim, into=into, opposite=opposite or None, reason=reason)
+
+
+@app.command("merge-speakers", rich_help_panel=_DECIDE)
+def merge_speakers(
+    speaker: Annotated[str, typer.Argument(help="The id of a speaker, such as kremlin.", show_default=False)],
+    into: Annotated[str, typer.Option(metavar="SPEAKER", help="The speaker who survives.", show_default=False)],
+    reason: _Reason,
+) -> None:
+    """Let what one speaker says count as said by another. `undo-merge` takes it back."""
+    settings = _settings()
+    from service.cli import curating
+    from service.domain.events import SpeakersMerged
+
+    curating.decide(settings, SpeakersMerged, speaker=speaker, into=into, reason=reason)
+
+
+@app.command("undo-merge", rich_help_panel=_DECIDE)
+def undo_merge(
+    position: Annotated[int, typer.Argument(help="Where the merge was recorded.", min=1, show_default=False)],
+    reason: _Reason,
+) -> None:
+    """Undo a merge: everything counts where its own id says again."""
+    settings = _settings()
+    from service.cli import curating
+    from service.domain.events import MergeUndone
+
+    curating.decide(settings, MergeUndone, position=position, reason=reason)
+
+
+@app.command(rich_help_panel=_DECIDE)
+def relate(
+    claim: _Claim,
+    relation: Annotated[str, typer.Argument(metavar="refines|contradicts", help="How.", show_default=False)],
+    other: Annotated[str, typer.Argument(help="The slug of the claim it bears on.", show_default=False)],
+    reason: _Reason,
+) -> None:
+    """Say how a claim bears on another. It is shown, and nothing is inferred from it."""
+    settings = _settings()
+    from service.cli import curating
+    from service.domain.events import ClaimsRelated
+
+    curating.decide(settings, ClaimsRelated, claim=claim, relation=relation, to=other, reason=reason)
+
+
+@app.command(rich_help_panel=_DECIDE)
+def rule(
+    claim: _Claim,
+    state: Annotated[str, typer.Argument(metavar="asserted|denied|unverified", help="Its state.", show_default=False)],
+    reason: _Reason,
+) -> None:
+    """Set the state of a claim under every policy, until it is lifted or ruled again."""
+    settings = _settings()
+    from service.cli import curating
+    from service.domain.events import ClaimRuled
+
+    curating.decide(settings, ClaimRuled, claim=claim, state=state, reason=reason)
+
+
+@app.command(rich_help_panel=_DECIDE)
+def lift(claim: _Claim, reason: _Reason) -> None:
+    """Lift the ruling on a claim: the policies decide again."""
+    settings = _settings()
+    from service.cli import curating
+    from service.domain.events import RulingLifted
+
+    curating.decide(settings, RulingLifted, claim=claim, reason=reason)
+
+
+@app.command(rich_help_panel=_DECIDE)
+def adopt(
+    policy: Annotated[str, typer.Argument(help="The policy, such as corroborated.", show_default=False)],
+    reason: _Reason,
+) -> None:
+    """Choose the policy that is meant where none is named. It moves no belief."""
+    settings = _settings()
+    from service.cli import curating
+    from service.domain.events import PolicyAdopted
+
+    curating.decide(settings, PolicyAdopted, policy=policy, reason=reason)
+
+
+@app.command("erase-text", rich_help_panel=_DECIDE)
+def erase_text(
+    sha256: Annotated[str, typer.Argument(help="The SHA-256 of the text, as its article has it.", show_default=False)],
+    reason: _Reason,
+) -> None:
+    """Erase the text of an article for good, whatever brings it again. The article and its quotes stay."""
+    settings = _settings()
+    from service.cli import curating
+    from service.domain.events import TextErased
+
+    curating.decide(settings, TextErased, text_sha256=sha256, reason=reason)
 
 
 # --- read -------------------------------------------------------------------------
@@ -147,24 +275,37 @@ def claims(
         typer.Option(help="Only those with these words, in proposition or quotes.", show_default=False),
     ] = None,
     limit: Annotated[int, typer.Option(help="How many to show.", min=1, max=10_000)] = 25,
+    as_of: _AsOf = None,
+    said_by: _SaidBy = None,
 ) -> None:
     """List claims with what is believed of them, the last to change first."""
     settings = _settings()
     from service.cli import claims
 
-    claims.list_claims(settings, state=_state(state), topic=topic, under=under, search=search, limit=limit)
+    claims.list_claims(
+        settings,
+        state=_state(state),
+        topic=topic,
+        under=under,
+        search=search,
+        limit=limit,
+        at=as_of,
+        said_by=said_by,
+    )
 
 
 @app.command(rich_help_panel=_READ)
 def claim(
     slug: Annotated[str, typer.Argument(help="The claim's slug, such as troops-withdrawing.", show_default=False)],
     under: _Under = None,
+    as_of: _AsOf = None,
+    said_by: _SaidBy = None,
 ) -> None:
     """Show one claim: what is believed, who stands where in which words, and how it came about."""
     settings = _settings()
     from service.cli import claims
 
-    claims.show_claim(settings, slug, under=under)
+    claims.show_claim(settings, slug, under=under, at=as_of, said_by=said_by)
 
 
 @app.command(rich_help_panel=_READ)
@@ -211,11 +352,142 @@ def prove(
 
 
 @app.command(rich_help_panel=_READ)
+def evidence(
+    slug: Annotated[str, typer.Argument(help="The claim's slug, such as troops-withdrawing.", show_default=False)],
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="Where to; a new folder, or an empty one.", show_default=False)
+    ],
+    as_of: Annotated[
+        str | None, typer.Option(help="What was known at this position, or by this time.", show_default=False)
+    ] = None,
+    said_by: Annotated[
+        str | None, typer.Option(help="Of that, only what was said by this day or time.", show_default=False)
+    ] = None,
+    policy: Annotated[
+        str | None, typer.Option(help="Under this policy; the one in force by default.", show_default=False)
+    ] = None,
+) -> None:
+    """Write what is believed of a claim, because of what, and the proofs, into a folder to hand on."""
+    settings = _settings()
+    from service.cli import evidencing
+
+    evidencing.write(settings, slug, folder, then=as_of, said_by=said_by, under=policy)
+
+
+@app.command(rich_help_panel=_READ)
 def schema() -> None:
     """Print the GraphQL schema."""
     from service.api.schema import printed
 
     typer.echo(printed().rstrip())
+
+
+# --- audit ------------------------------------------------------------------------
+
+
+@app.command(rich_help_panel=_AUDIT)
+def replay(
+    under: _Under = None,
+    to: Annotated[int | None, typer.Option(help="Only up to this position.", min=0, show_default=False)] = None,
+    without_speaker: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out all that this speaker says; may be repeated.", show_default=False),
+    ] = None,
+    without_outlet: Annotated[
+        list[str] | None,
+        typer.Option(help="Leave out all that articles of this outlet say; may be repeated.", show_default=False),
+    ] = None,
+    without_rulings: Annotated[bool, typer.Option("--without-rulings", help="Leave out what editors ruled.")] = False,
+    against: Annotated[
+        str | None,
+        typer.Option(help="A policy, or `stored`, to compare with.", show_default=False),
+    ] = None,
+    json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
+) -> None:
+    """Fold the log anew, and show what comes out differently: claim by claim, before and after.
+
+    Without --against it is compared with the same log with nothing left out; or, where
+    only the policy is another, with the policy in force; or else with what is stored.
+    """
+    settings = _settings()
+    from service.cli import auditing
+
+    auditing.replay(
+        settings,
+        under=under,
+        to=to,
+        speakers=without_speaker or (),
+        outlets=without_outlet or (),
+        rulings=without_rulings,
+        against=against,
+        json=json,
+    )
+
+
+@app.command(rich_help_panel=_AUDIT)
+def verify(
+    checkpoint: Annotated[
+        Path | None,
+        typer.Option(
+            help="A checkpoint that was kept elsewhere: does the log still begin with what it was signed for?",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """See that the log is whole, and that everything derived from it is what it says.
+
+    Each mismatch is a line; the exit status is 1 if there is one. No stored hash is trusted.
+    """
+    settings = _settings()
+    from service.cli import auditing
+
+    raise typer.Exit(auditing.verify(settings, checkpoint=checkpoint))
+
+
+@app.command(rich_help_panel=_AUDIT)
+def digest(
+    under: _Under = None,
+    position: Annotated[int | None, typer.Option(help="As of this position.", min=0, show_default=False)] = None,
+    from_log: Annotated[
+        bool, typer.Option("--from-log", help="Fold it from the log, not read it from the tables.")
+    ] = False,
+) -> None:
+    """Print one hash over all beliefs, so that two installations can be compared in one line."""
+    settings = _settings()
+    from service.cli import auditing
+
+    auditing.digest(settings, under=under, position=position, from_log=from_log)
+
+
+@app.command(rich_help_panel=_AUDIT)
+def export(
+    file: Annotated[str, typer.Argument(help="Where to, or - for standard output.", show_default=False)],
+    first: Annotated[int, typer.Option("--from", help="Only from this position on.", min=1)] = 1,
+    to: Annotated[int | None, typer.Option(help="Only up to this position.", min=0, show_default=False)] = None,
+    texts: Annotated[
+        bool, typer.Option("--texts", help="With the articles' texts; a later erasure does not reach that copy.")
+    ] = False,
+) -> None:
+    """Write the log as JSON lines, to be imported elsewhere."""
+    settings = _settings()
+    from service.cli import auditing
+
+    auditing.export(settings, file, first=first, to=to, with_texts=texts)
+
+
+@app.command("import-log", rich_help_panel=_AUDIT)
+def import_log(
+    file: Annotated[str, typer.Argument(help="An exported log, or - for standard input.", show_default=False)],
+) -> None:
+    """Record an exported log as it is: in the same places, with the same times, ids and actors.
+
+    Into an empty database, or into one that holds the beginning of the same log.
+    All of it or nothing: what was cut off or changed on the way is refused.
+    """
+    settings = _settings()
+    from service.cli import auditing
+
+    auditing.import_log(settings, file)
 
 
 # --- look after -------------------------------------------------------------------
@@ -237,6 +509,19 @@ def settings() -> None:
     from service.cli import state
 
     state.show_settings(current)
+
+
+@app.command(rich_help_panel=_KEEP)
+def rebuild() -> None:
+    """Make all read tables anew from the log, and say whether the old ones said the same.
+
+    Queries are answered from the old ones until the new ones are whole, and what is
+    recorded meanwhile is in them. Interrupted, nothing has changed.
+    """
+    current = _settings()
+    from service.cli import rebuilding
+
+    rebuilding.rebuild(current)
 
 
 @app.command(rich_help_panel=_KEEP)

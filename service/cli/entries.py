@@ -15,7 +15,21 @@ from service.cli.opening import open_database
 from service.cli.terminal import clean
 from service.config import Settings
 from service.domain.errors import EventUndecodable
-from service.domain.events import ArticleRecorded, ArticleRetracted, ArticleRevised, Envelope, recorded_text
+from service.domain.events import (
+    ArticleRecorded,
+    ArticleRetracted,
+    ArticleRevised,
+    ClaimRuled,
+    ClaimsMerged,
+    ClaimsRelated,
+    Envelope,
+    MergeUndone,
+    PolicyAdopted,
+    RulingLifted,
+    SpeakersMerged,
+    TextErased,
+    recorded_text,
+)
 
 _BATCH: Final = 1000
 _STYLES: Final = {"ArticleRecorded": "asserted", "ArticleRevised": "unverified", "ArticleRetracted": "denied"}
@@ -94,3 +108,19 @@ def _told(entry: Envelope) -> tuple[str, str]:
             return f"{article.outlet.name}: {article.headline or 'no headline'}{revision}", article.url
         case ArticleRetracted(url=url, reason=reason):
             return reason, url
+        case TextErased(text_sha256=digest, reason=reason):
+            return f"text {digest[:12]}: {reason}", ""
+        case ClaimsMerged(claim=merged, into=into, opposite=opposite, reason=reason):
+            return f"{merged} into {'the opposite of ' if opposite else ''}{into}: {reason}", ""
+        case SpeakersMerged(speaker=merged, into=into, reason=reason):
+            return f"{merged} into {into}: {reason}", ""
+        case MergeUndone(position=position, reason=reason):
+            return f"the merge of position {position}: {reason}", ""
+        case ClaimsRelated(claim=claim, relation=relation, to=to, reason=reason):
+            return f"{claim} {relation} {to}: {reason}", ""
+        case ClaimRuled(claim=claim, state=state, reason=reason):
+            return f"{claim} is {state}: {reason}", ""
+        case RulingLifted(claim=claim, reason=reason):
+            return f"{claim}: {reason}", ""
+        case PolicyAdopted(policy=policy, reason=reason):
+            return f"{policy}: {reason}", ""

@@ -21,6 +21,8 @@ from service.log import Appended, NewEvent, Outcome, Refused, Repeated
 BATCH: Final = 100
 #: And how many bytes of documents are in memory at most, but for the last of them.
 _BATCH_BYTES: Final = 16 * 1024 * 1024
+#: And where what they would move is foreseen too, which takes longer.
+_FORESEEN_BYTES: Final = 1024 * 1024
 _TRIES: Final = 5
 _RETRACTED: Final = (
     "is retracted, at position {}; to send a known revision again does not bring it back, its next one does"
@@ -60,6 +62,8 @@ class Import:
     warn: Callable[[Place, str], object]
     dry_run: bool = False
     revise: bool = False
+    #: Of a dry run: is told of each batch, where its documents stand and how they would be sent.
+    foresee: Callable[[Sequence[Place], Sequence[NewEvent]], object] | None = None
     tally: Tally = field(default_factory=Tally)
 
     def run(self, found: Iterable[Document]) -> None:
@@ -70,6 +74,8 @@ class Import:
         """
         for batch in self._batches(found):
             sent, outcomes = self._sent(batch)
+            if self.foresee is not None:
+                self.foresee([ready.place for ready in batch], sent)
             for ready, new, outcome in zip(batch, sent, outcomes, strict=True):
                 self._count(ready.place, new.event, outcome)
 
@@ -77,13 +83,14 @@ class Import:
         batch: list[_Ready] = []
         urls: set[str] = set()
         held = 0
+        most = _BATCH_BYTES if self.foresee is None else _FORESEEN_BYTES
         for document in found:
             ready = self._ready(document)
             if ready is None:
                 continue
             url = ready.article.url
             # To revise an article one must know its newest revision, which may be one document back.
-            if len(batch) == BATCH or held > _BATCH_BYTES or (self.revise and url in urls):
+            if len(batch) == BATCH or held > most or (self.revise and url in urls):
                 yield batch
                 batch, held = [], 0
                 urls.clear()

@@ -15,7 +15,6 @@ from sqlalchemy.exc import DBAPIError
 from service import log, projector, tables
 from service.cli.listening import Listener
 from service.domain.errors import OnrecordError
-from service.domain.policies import policy
 from service.projector import Generation, Progress, Projector
 
 _BATCH: Final = 500
@@ -46,24 +45,45 @@ def current(engine: Engine, policies: Sequence[str]) -> Generation | None:
     """
     with engine.connect() as conn:
         known = projector.generations(conn)
+        wanted = projector.wanted_here(conn, policies)
     if not known:
         return prepared(engine, policies)
-    wanted = (projector.shape(), sorted(policy(each).id for each in policies))
     return next((each for each in known if each.live and (each.shape, each.policies) == wanted), None)
 
 
 class Projecting:
-    """Projects the log into one generation, for as long as wanted. One thread at a time."""
+    """Projects the log into the generation for these policies, for as long as wanted. One thread at a time."""
 
     def __init__(self, engine: Engine, generation: Generation) -> None:
         self._engine = engine
+        self._failure: Exception | None = None  # where `stopped` was raised, for the service's own log
+        self._use(generation)
+
+    def _use(self, generation: Generation) -> None:
         self._generation = generation
         self._projector = Projector(generation)
         self._limit = _BATCH
         self._superseded_since = time.monotonic() if generation.live else None
         self.position = generation.position  #: projected up to here, as far as this process knows.
         self.stopped: Progress | None = None  #: the event that cannot be projected, and why.
-        self._failure: Exception | None = None  # where that was raised, for the service's own log
+
+    def _follow(self) -> bool:
+        """Go on in the live generation, where another took the place of this one; returns whether.
+
+        Of the same shape, since no other can be projected into; its policies are its own.
+        """
+        if not self._generation.live:
+            return False
+        with self._engine.connect() as conn:
+            live = next((each for each in projector.generations(conn) if each.live), None)
+        mine = self._generation
+        if live is None or live.generation == mine.generation:
+            return False
+        if live.shape != mine.shape:
+            return False
+        _logger.info("other read tables are live: %s", live.schema_name)
+        self._use(live)
+        return True
 
     def catch_up(self) -> Iterator[Progress]:
         """Project what the log holds, batch by batch, until there is no more of it or an event stops it.
@@ -73,6 +93,7 @@ class Projecting:
         connection raises, and `Superseded`; then it may be called again.
         """
         while True:
+            self._follow()
             with self._engine.connect() as conn:
                 if log.head(conn) <= self.position:
                     break
@@ -151,6 +172,9 @@ class Projecting:
                 return Progress(self.position, 0, stopped_at, because)
             known = {each.generation: each for each in projector.generations(conn)}
         if self._generation.generation not in known:
+            # It may have gone between the look and the batch.
+            if self._follow():
+                return None
             raise Superseded
         self.position = known[self._generation.generation].position
         return None

@@ -20,7 +20,7 @@ def prove(settings: Settings, positions: Sequence[int], *, since: Sequence[Path]
     """Print what it takes to see offline that these entries are in the log."""
     notes = [each.read_bytes().decode(errors="replace") for each in since]
     with open_database(settings) as engine:
-        _cover(engine, settings, max(positions))
+        cover(engine, settings, max(positions))
         with engine.connect().execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True) as conn:
             if tlog_proof:
                 printed = str(tree.tlog_proof(conn, positions[0])).removesuffix("\n")
@@ -63,10 +63,11 @@ def accept_loss(settings: Settings, *, reason: str) -> None:
         _show(engine, signed, key=False)
 
 
-def _cover(engine: Engine, settings: Settings, position: int) -> None:
-    """See that a checkpoint covers the position, signing one if need be."""
+def cover(engine: Engine, settings: Settings, position: int | None = None) -> None:
+    """See that a checkpoint covers the position, or the whole log, signing one if need be."""
     with engine.connect() as conn:
         newest, head = tree.newest(conn), log.head(conn)
+    position = head if position is None else position
     if position > head:
         raise TyperException(f"There is no entry at position {position}; the log has {head:,}.")
     if newest is None or newest.size < position:

@@ -29,10 +29,20 @@ _DRY: Final = (
 _EMPTY: Final = "There is no document in {}: a folder is searched for *.json and *.jsonl."
 
 
-def import_documents(settings: Settings, paths: Sequence[str], *, dry_run: bool, revise: bool) -> int:
-    """Record the documents that `paths` name, and say what became of them; returns the exit status."""
+def import_documents(
+    settings: Settings, paths: Sequence[str], *, dry_run: bool, revise: bool, beliefs: bool = False
+) -> int:
+    """Record the documents that `paths` name, and say what became of them; returns the exit status.
+
+    A dry run can say too which `beliefs` each of them would move.
+    """
     with open_database(settings) as engine:
         importing = Import(engine, actor(), refuse=refuse, warn=warn, dry_run=dry_run, revise=revise)
+        if beliefs:
+            from service.cli.previewing import Foreseeing
+
+            catch_up(engine, settings)
+            importing.foresee = Foreseeing(engine, settings.policies.split()).show
         interrupted = False
         try:
             with _progress(paths, importing.tally) as passed:
