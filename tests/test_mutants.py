@@ -129,9 +129,7 @@ def test_tests_must_pass_before_anything_is_broken(tree: Path):
     assert "1 failed" in run.unfit([tripled], tree)
 
 
-@pytest.mark.parametrize(
-    "head", ["", "Triples.\n", "Fails: tests/test_double.py::test_double\n", "Triples.\nFails:\n"]
-)
+@pytest.mark.parametrize("head", ["", "Triples.\n", "Fails: tests/test_double.py::test_double\n", "Triples.\nFails:\n"])
 def test_a_mutant_says_what_it_breaks_and_what_fails(tmp_path: Path, head: str):
     patch = tmp_path / "mute.patch"
     patch.write_text(f"{head}diff --git a/service.py b/service.py\n")

@@ -112,9 +112,7 @@ def copied(tree: Path) -> Generator[Path]:
     """A copy of the working tree for as long as the block runs, without what git or tools keep in it."""
     with tempfile.TemporaryDirectory(prefix="onrecord-mutant-") as folder:
         copy = Path(folder, "onrecord")
-        left_out = shutil.ignore_patterns(
-            ".git", ".venv", ".hypothesis", ".*_cache", "__pycache__", "build", "dist"
-        )
+        left_out = shutil.ignore_patterns(".git", ".venv", ".hypothesis", ".*_cache", "__pycache__", "build", "dist")
         shutil.copytree(tree, copy, ignore=left_out, symlinks=True)
         yield copy
 
@@ -192,17 +190,13 @@ def unfit(chosen: Sequence[Mutant], tree: Path = ROOT) -> str:
 def chosen_by(names: Sequence[str], known: Sequence[Mutant]) -> list[Mutant]:
     """The mutants called `names`, all if there are none; SystemExit if one is not known."""
     if unknown := sorted(set(names) - {mutant.name for mutant in known}):
-        raise SystemExit(
-            f"no such mutant: {', '.join(unknown)}; there are {', '.join(m.name for m in known)}"
-        )
+        raise SystemExit(f"no such mutant: {', '.join(unknown)}; there are {', '.join(m.name for m in known)}")
     return [mutant for mutant in known if not names or mutant.name in names]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """0 if every mutant was caught, else 1."""
-    parser = argparse.ArgumentParser(
-        prog="make mutants ARGS=...", description=(__doc__ or "").splitlines()[0]
-    )
+    parser = argparse.ArgumentParser(prog="make mutants ARGS=...", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="a mutant, by default all of them")
     chosen = chosen_by(parser.parse_args(arguments).names, mutants())
     if not chosen:
