@@ -76,7 +76,8 @@ def mistaken() -> list[tuple[str, str]]:
     found: list[tuple[str, str]] = []
     for variable in sorted(os.environ):
         name = variable.removeprefix(_PREFIX).lower()
-        if variable.startswith(_PREFIX) and name not in Settings.model_fields:
+        # ONRECORD_TEST_... is for the project's own tests.
+        if variable.startswith(_PREFIX) and name not in Settings.model_fields and not name.startswith("test_"):
             meant = get_close_matches(name, Settings.model_fields, n=1, cutoff=0.7)
             found += [(variable, f"{_PREFIX}{each.upper()}") for each in meant]
     return found
