@@ -9,6 +9,7 @@ search path names: everything in it is derived from the log.
 `OPEN` while it still does. So the past can be read as it was.
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from sqlalchemy import (
@@ -490,8 +491,9 @@ adoption = Table(
 )
 
 
-def recordset(table: Table, parameter: str) -> str:
-    """Rows of a table as SQL takes them from one parameter that holds them as a JSON array, as `r`."""
+def recordset(table: Table, parameter: str, columns: Sequence[str] | None = None) -> str:
+    """Rows of a table, or some of its columns, as SQL takes them from a parameter that holds a JSON array, as `r`."""
     dialect = postgresql.dialect()
-    typed = ", ".join(f'"{column.name}" {column.type.compile(dialect=dialect)}' for column in table.columns)
+    names = table.columns.keys() if columns is None else columns
+    typed = ", ".join(f'"{name}" {table.c[name].type.compile(dialect=dialect)}' for name in names)
     return f"json_to_recordset({parameter}::json) AS r({typed})"

@@ -91,12 +91,11 @@ def claims_with(conn: Connection, speaker: str) -> list[str]:
     return list(found.scalars())
 
 
-def merges_in_force(conn: Connection, position: int | None = None) -> Merges:
-    """The merges in force at the end of what is projected, or at a position before."""
+def merges_in_force(conn: Connection) -> Merges:
+    """The merges in force at the end of what is projected."""
     found = conn.exec_driver_sql(
-        "SELECT position, kind, merged, survivor, opposite FROM merge "
-        "WHERE position <= %(at)s AND until_position > %(at)s ORDER BY position",
-        {"at": OPEN - 1 if position is None else position},
+        "SELECT position, kind, merged, survivor, opposite FROM merge WHERE until_position = %s ORDER BY position",
+        (OPEN,),
     )
     return Merges(Merge(row[0], Kind(row[1]), *row[2:]) for row in found)
 

@@ -6,17 +6,10 @@ from typing import Any, Final, cast
 import orjson
 import psycopg
 from sqlalchemy import Connection, Table
-from sqlalchemy.dialects import postgresql
 
 from service import tables
 from service.projector.rows import Batch, Row
 from service.tables import OPEN
-
-
-def _record(table: Table, columns: Sequence[str]) -> str:
-    dialect = postgresql.dialect()
-    typed = ", ".join(f"{name} {table.c[name].type.compile(dialect=dialect)}" for name in columns)
-    return f"json_to_recordset(%s::json) AS r({typed})"
 
 
 def _insert(table: Table, *, repeatable: bool = False) -> str:
@@ -24,12 +17,12 @@ def _insert(table: Table, *, repeatable: bool = False) -> str:
     listed = ", ".join(names)
     # The first to name an outlet, speaker or topic is what counts; later ones say nothing new.
     conflict = " ON CONFLICT DO NOTHING" if repeatable else ""
-    return f"INSERT INTO {table.name} ({listed}) SELECT {listed} FROM {_record(table, names)}{conflict}"
+    return f"INSERT INTO {table.name} ({listed}) SELECT {listed} FROM {tables.recordset(table, '%s')}{conflict}"
 
 
 def _close(table: Table, key: Sequence[str], *, newest: str | None = None) -> str:
     """End what is open under a key, if anything is; of several rows the newest by `newest` can be."""
-    record = _record(table, [*key, "until_position"])
+    record = tables.recordset(table, "%s", [*key, "until_position"])
     same = " AND ".join(f"t.{name} = r.{name}" for name in key)
     if newest is not None:
         inner = " AND ".join(f"o.{name} = r.{name}" for name in key)
@@ -48,7 +41,7 @@ _WRITES: Final[tuple[tuple[str, Callable[[Batch], Collection[Row]]], ...]] = (
     (
         (
             "UPDATE claim t SET topic = r.topic, topic_position = r.topic_position "
-            f"FROM {_record(tables.claim, ['claim', 'topic', 'topic_position'])} WHERE t.claim = r.claim"
+            f"FROM {tables.recordset(tables.claim, '%s', ['claim', 'topic', 'topic_position'])} WHERE t.claim = r.claim"
         ),
         lambda b: b.named_topics,
     ),
