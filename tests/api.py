@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +15,8 @@ from sqlalchemy import event
 
 from service import log, projector
 from service.api.app import create
-from service.cli import projecting
+from service.cli.listening import Listener
+from service.cli.projecting import Projecting
 from service.database import engine as engines
 from service.domain import article as documents
 from service.domain.article import Article
@@ -124,9 +126,18 @@ class Api:
 
     @contextlib.contextmanager
     def projecting(self) -> Generator[None]:
-        """The projector of the service runs in the background meanwhile."""
-        with projecting.in_background(self.engine, self.prepare()):
-            yield
+        """The loop of the service's projector runs meanwhile, in a thread."""
+        stopping = threading.Event()
+        projecting = Projecting(self.engine, self.prepare())
+        with Listener(self.engine, log.CHANNEL) as listener:
+            thread = threading.Thread(target=projecting.run, args=(listener, stopping))
+            thread.start()
+            try:
+                yield
+            finally:
+                stopping.set()
+                listener.wake()
+                thread.join()
 
     def recorded(self) -> list[tuple[int, Event]]:
         """The events of the log with their positions."""

@@ -196,6 +196,19 @@ def test_more_than_one_batch_is_recorded_in_order(run: Run, engine: Engine):
     assert [name for name, _ in urls(engine)] == [f"n{i}" for i in range(250)]
 
 
+def test_what_is_told_comes_batch_by_batch_although_the_next_is_read_meanwhile(run: Run):
+    """Of each batch first those that are no documents, then those that the log refuses."""
+    no_documents, skipping = {20, 150}, {10, 120, 240}
+    many = [
+        b"{" if n in no_documents else document(f"n{n}", revision=3 if n in skipping else 1, nato=asserts("x"))
+        for n in range(1, 251)
+    ]
+    ran = run("import", "-", stdin=lines(*many))
+    assert ran.out == "245 recorded, 5 refused.\n"
+    told = [int(line.split(":")[1]) for line in ran.err.splitlines() if line.startswith("refused")]
+    assert told == [20, 10, 150, 120, 240]
+
+
 def test_a_dry_run_says_what_would_happen_and_writes_nothing(run: Run, engine: Engine):
     run("import", "-", stdin=lines(A))
     nowhere = document("c", propositions=False, nato=asserts("unheard-of"))

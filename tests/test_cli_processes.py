@@ -177,6 +177,84 @@ def test_the_projector_outlives_its_connections(start: Start, engine: Engine, da
     assert service.ends(signal.SIGTERM) == 0
 
 
+def beside(process: Process) -> list[int]:
+    """The process ids of the projectors beside it."""
+    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
+    return [int(pid) for pid, parent, args in rows if int(parent) == process.process.pid and "accompanying" in args]
+
+
+def runs(pid: int) -> bool:
+    """Whether there is such a process, and not only what is left of one that nobody waits for."""
+    state = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True).stdout.strip()
+    return state != "" and not state.startswith("Z")
+
+
+def test_a_projector_that_is_killed_is_started_again(start: Start, engine: Engine):
+    service = start("serve", "--port", "0")
+    service.line("answers at")
+    for number in (1, 2):
+        (pid,) = beside(service)
+        os.kill(pid, signal.SIGKILL)
+        service.line("the projector's process ended", service.err)
+        record(engine, article(f"n{number}", nato=asserts("x")))
+        eventually(lambda number=number: projected(engine) == number)
+    (pid,) = beside(service)
+    assert service.ends(signal.SIGTERM) == 0
+    assert not runs(pid)
+
+
+def test_a_projector_ends_with_whom_it_accompanies_and_not_before(start: Start, engine: Engine):
+    """Not by a signal that a terminal or a supervisor sends to both; and even where its service is killed."""
+    service = start("serve", "--port", "0")
+    service.line("answers at")
+    record(engine, article("a", nato=asserts("x")))
+    eventually(lambda: projected(engine) == 1)
+    (pid,) = beside(service)
+    assert os.getpgid(pid) != os.getpgid(service.process.pid)
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        os.kill(pid, each)
+    record(engine, article("b", nato=asserts("x")))
+    eventually(lambda: projected(engine) == 2)
+    assert beside(service) == [pid]
+    service.ends(signal.SIGKILL)
+    eventually(lambda: not runs(pid))
+
+
+def test_a_projector_whose_read_tables_are_gone_ends_and_stays_away(start: Start, engine: Engine):
+    service = start("serve", "--port", "0")
+    service.line("answers at")
+    record(engine, article("a", nato=asserts("x")))
+    eventually(lambda: projected(engine) == 1)
+    with engine.begin() as conn:
+        conn.execute(text("DELETE FROM onrecord.generation"))
+    record(engine, article("b", nato=asserts("x")))
+    service.line("another onrecord projects into other read tables", service.err)
+    eventually(lambda: beside(service) == [])
+    assert service.ends(signal.SIGTERM) == 0
+    assert not any("process ended" in line for line in list(service.err.queue))
+
+
+def test_an_import_of_many_is_projected_meanwhile_and_killed_leaves_nothing_behind(start: Start, engine: Engine):
+    documents = [raw(document(f"n{i}", nato=asserts("x"))) + b"\n" for i in range(2_250)]
+    importing = start("import", "-")
+    importing.send(b"".join(documents))
+    eventually(lambda: projected(engine) > 0)
+    (pid,) = beside(importing)
+    recorded = head(engine)
+    importing.ends(signal.SIGKILL)
+    eventually(lambda: not runs(pid))
+    again = start("import", "-")
+    assert again.process.stdin is not None
+    again.send(b"".join(documents))
+    again.process.stdin.close()
+    new, known = (int(each.replace(",", "")) for each in again.line(r"([\d,]+) recorded, ([\d,]+) known").groups())
+    assert new + known == 2_250
+    assert known >= recorded
+    assert again.ends() == 0
+    assert projected(engine) == head(engine) == 2_250
+
+
 def test_a_port_that_is_taken_is_told(start: Start):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

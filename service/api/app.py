@@ -22,15 +22,16 @@ from service.api import tiles
 from service.api.context import Context, Projected
 from service.api.schema import formatted, schema
 from service.domain.errors import BadArgument
+from service.log.grouping import Grouping
 
 #: The position that a request must at least be answered from.
 MIN_POSITION = "Onrecord-Min-Position"
 
 
 class _View(GraphQL[Context, None]):
-    def __init__(self, *, engine: AsyncEngine, projected: Projected, actor: str) -> None:
+    def __init__(self, *, engine: AsyncEngine, projected: Projected, appending: Grouping, actor: str) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=())
-        self._engine, self._projected, self._actor = engine, projected, actor
+        self._engine, self._projected, self._appending, self._actor = engine, projected, appending, actor
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -43,7 +44,7 @@ class _View(GraphQL[Context, None]):
         wanted = request.headers.get(MIN_POSITION, "0")
         if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
             raise BadArgument(f"{MIN_POSITION} is {wanted!r}; send a position, a whole number from 0")
-        return Context(self._engine, self._projected, self._actor, min_position=int(wanted))
+        return Context(self._engine, self._projected, self._appending, self._actor, min_position=int(wanted))
 
     async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
         answer: dict[str, Any] = {"data": result.data}
@@ -64,7 +65,8 @@ class _View(GraphQL[Context, None]):
 def create(*, engine: AsyncEngine, actor: str, debug: bool = False) -> Starlette:
     """The service's app. Its events are sent by `actor`; it reads and writes through `engine`."""
     projected = Projected(engine)
-    view = _View(engine=engine, projected=projected, actor=actor)
+    appending = Grouping(engine)
+    view = _View(engine=engine, projected=projected, appending=appending, actor=actor)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -72,6 +74,7 @@ def create(*, engine: AsyncEngine, actor: str, debug: bool = False) -> Starlette
         try:
             yield
         finally:
+            await appending.close()
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening

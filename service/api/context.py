@@ -8,10 +8,10 @@ from typing import Any, Final, TypeVar
 from sqlalchemy import Connection
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service import log
 from service.api.loading import Selection
 from service.domain.errors import NothingProjected, NotYetProjected
 from service.log import NewEvent, Outcome
+from service.log.grouping import Grouping
 from service.projector import CHANNEL
 from service.queries.snapshot import View, view
 
@@ -79,6 +79,7 @@ class Context:
 
     engine: AsyncEngine
     projected: Projected
+    appending: Grouping
     actor: str
     min_position: int = 0  #: what the request must at least see.
     selection: Selection | None = None  #: its operation, once it is known.
@@ -106,16 +107,9 @@ class Context:
         return work(begun)
 
     async def append(self, new: Sequence[NewEvent]) -> list[Outcome]:
-        """Append in a transaction of its own, and wake those who wait for the log.
+        """Append, together with what other requests bring meanwhile, and wake those who wait for the log.
 
         Raises NotYetProjected as `read` does, and before anything is recorded.
         """
         await self._caught_up()
-        if not new:
-            return []
-        async with self.engine.connect() as conn:
-            async with conn.begin():
-                outcomes = await conn.run_sync(log.append, new)
-            async with conn.begin():
-                await conn.run_sync(log.announce)
-        return outcomes
+        return await self.appending.append(new)

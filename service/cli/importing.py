@@ -1,9 +1,11 @@
-"""Recording many documents: read, checked and hashed outside the log's lock, appended in batches."""
+"""Recording many documents: a batch is appended while the next is read, checked and hashed."""
 
 import contextlib
 import time
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 from sqlalchemy import Connection, Engine
@@ -19,7 +21,7 @@ from service.log import Appended, NewEvent, Outcome, Refused, Repeated
 
 #: How many documents are appended together. The lock is held for a batch, so others wait for no more.
 BATCH: Final = 100
-#: And how many bytes of documents are in memory at most, but for the last of them.
+#: And how many bytes of documents a batch holds at most, but for the last of them. Two batches are in memory.
 _BATCH_BYTES: Final = 16 * 1024 * 1024
 #: And where what they would move is foreseen too, which takes longer.
 _FORESEEN_BYTES: Final = 1024 * 1024
@@ -65,6 +67,10 @@ class Import:
     #: Of a dry run: is told of each batch, where its documents stand and how they would be sent.
     foresee: Callable[[Sequence[Place], Sequence[NewEvent]], object] | None = None
     tally: Tally = field(default_factory=Tally)
+    #: The batch that is being appended, as it was sent in the end, and what became of each of it.
+    _under_way: tuple[list[_Ready], Future[tuple[list[NewEvent], list[Outcome]]]] | None = None
+    #: What is to be told of documents after those of that batch.
+    _held_back: list[Callable[[], object]] = field(default_factory=list[Callable[[], object]])
 
     def run(self, found: Iterable[Document]) -> None:
         """Record all of them, batch by batch.
@@ -72,12 +78,42 @@ class Import:
         Each batch is a transaction. A dry run rolls it back, so that it sees what
         was in the log before, and of the other documents those of its batch alone.
         """
-        for batch in self._batches(found):
-            sent, outcomes = self._sent(batch)
+        with ThreadPoolExecutor(1, "append") as appending:
+            try:
+                for batch in self._batches(found):
+                    self._settle()
+                    self._under_way = batch, appending.submit(self._sent, batch)
+            finally:
+                # Also where reading was interrupted: what is being appended will have been recorded.
+                self._settle()
+
+    def _settle(self) -> None:
+        """Wait for the batch under way, count what became of it, and tell what was held back meanwhile."""
+        if self._under_way is None:
+            return
+        batch, sending = self._under_way
+        # Whoever is interrupted here comes again.
+        wait([sending])
+        self._under_way = None
+        try:
+            sent, outcomes = sending.result()
             if self.foresee is not None:
                 self.foresee([ready.place for ready in batch], sent)
             for ready, new, outcome in zip(batch, sent, outcomes, strict=True):
                 self._count(ready.place, new.event, outcome)
+        finally:
+            told, self._held_back = self._held_back, []
+            for tell in told:
+                tell()
+
+    def _tell(self, tell: Callable[[], object]) -> None:
+        """Tell something of the document that was read last, after all that is told of those before it."""
+        if self._under_way is not None and self._under_way[1].done():
+            self._settle()
+        if self._under_way is None:
+            tell()
+        else:
+            self._held_back.append(tell)
 
     def _batches(self, found: Iterable[Document]) -> Iterator[list[_Ready]]:
         batch: list[_Ready] = []
@@ -107,10 +143,10 @@ class Import:
         except DocumentInvalid as error:
             self.tally.refused += 1
             for problem in error.problems:
-                self.refuse(document.place, problem)
+                self._tell(partial(self.refuse, document.place, problem))
             return None
         for problem in documents.warnings(article):
-            self.warn(document.place, str(problem))
+            self._tell(partial(self.warn, document.place, str(problem)))
         return _Ready(document.place, article, NewEvent.of_article(article, actor=self.actor))
 
     def _sent(self, batch: Sequence[_Ready]) -> tuple[list[NewEvent], list[Outcome]]:

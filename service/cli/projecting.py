@@ -1,10 +1,9 @@
 """Keeping the read tables up with the log: the loop around the projector."""
 
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Final
 
@@ -210,23 +209,6 @@ class Projecting:
                 return
         if gone:
             _logger.info("the old read tables are gone: %s", ", ".join(gone))
-
-
-@contextlib.contextmanager
-def in_background(engine: Engine, generation: Generation) -> Generator[None]:
-    """The projector runs in a thread of its own meanwhile; at the end the batch in hand is finished."""
-    stopping = threading.Event()
-    projecting = Projecting(engine, generation)
-    with Listener(engine, log.CHANNEL) as listener:
-        thread = threading.Thread(target=projecting.run, args=(listener, stopping), name="projector", daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            stopping.set()
-            listener.wake()
-            # It may be waiting for another projector; what it has not committed, nobody misses.
-            thread.join(_BACK_OFF_S_MAX)
 
 
 def _of_the_connection(error: Exception) -> bool:

@@ -1,7 +1,7 @@
 """`onrecord import` and `onrecord retract`."""
 
 import contextlib
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +12,7 @@ from typer import BadParameter
 
 from service import log
 from service.cli import documents, terminal
+from service.cli.accompanying import projected_beside
 from service.cli.acting import actor
 from service.cli.documents import Document, Place
 from service.cli.importing import BATCH, Import, Tally
@@ -22,6 +23,8 @@ from service.domain.errors import Problem
 from service.domain.events import ArticleRetracted
 from service.log import NewEvent, Repeated
 
+#: From so many documents on it pays to begin projecting before all are recorded.
+_MANY: Final = 2_000
 _DRY: Final = (
     f"Nothing was recorded. Documents were tried {BATCH} at a time: what one of them builds on is not seen "
     "if it stands further ahead in the same import."
@@ -45,8 +48,9 @@ def import_documents(
             importing.foresee = Foreseeing(engine, settings.policies.split()).show
         interrupted = False
         try:
-            with _progress(paths, importing.tally) as passed:
-                importing.run(_documents(paths, passed))
+            with _progress(paths, importing.tally) as passed, contextlib.ExitStack() as beside:
+                found = _documents(paths, passed)
+                importing.run(found if dry_run else _projected_meanwhile(found, engine, settings, beside))
         except KeyboardInterrupt:
             interrupted = True
         except BaseException:
@@ -93,6 +97,19 @@ def catch_up(engine: Engine, settings: Settings) -> None:
             update(f"Bringing the beliefs up to date, at position {progress.position:,} ...")
     if projecting.stopped is not None:
         terminal.warn(f"The beliefs are as of position {projecting.position}: {projecting.stopped.because}.")
+
+
+def _projected_meanwhile(
+    found: Iterable[Document], engine: Engine, settings: Settings, beside: contextlib.ExitStack
+) -> Iterator[Document]:
+    """`found`; if there are many, a projector comes beside, unless a service's keeps up with them already."""
+    generation = current(engine, settings.policies.split())
+    for count, document in enumerate(found):
+        if generation is not None and count == _MANY:
+            now = current(engine, settings.policies.split())
+            if now is not None and now.position == generation.position:
+                beside.enter_context(projected_beside(engine.url, now))
+        yield document
 
 
 def _documents(paths: Sequence[str], passed: Callable[[int], object]) -> Iterator[Document]:

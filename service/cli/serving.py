@@ -9,15 +9,15 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Final
 
-import structlog
 import uvicorn
 from rich.text import Text
 from typer import TyperException
 
 from service import log
-from service.cli import integrating, opening, projecting, terminal
+from service.cli import accompanying, integrating, opening, projecting, terminal
 from service.cli.integrating import Integrating
 from service.cli.listening import Listener
+from service.cli.logs import set_up_log
 from service.cli.projecting import Projecting
 from service.config import Settings
 from service.database import engine as engines
@@ -58,7 +58,7 @@ def serve(
                 started(address)
             sys.stdout.flush()
 
-        with projecting.in_background(engine, generation), integrating.in_background(signing, engine):
+        with accompanying.projected_beside(found.url, generation), integrating.in_background(signing, engine):
             _answer(listening, found, announce, debug=debug)
     terminal.say("Stopped.")
 
@@ -106,37 +106,6 @@ def bound(host: str, port: int) -> socket.socket:
             "Choose another with --port or ONRECORD_PORT; 0 takes a free one."
         ) from None
     return made
-
-
-def set_up_log() -> None:
-    """The service's own log, on standard error: lines for people on a terminal, JSON elsewhere."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    if sys.stderr.isatty():
-        drawn: list[structlog.typing.Processor] = [
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        ]
-    else:
-        drawn = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    handler = logging.StreamHandler()
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *drawn],
-        )
-    )
-    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
-    logging.getLogger("onrecord").setLevel(logging.INFO)
-    structlog.configure(
-        processors=[*shared, structlog.stdlib.ProcessorFormatter.wrap_for_formatter],
-        logger_factory=structlog.stdlib.LoggerFactory(),
-        wrapper_class=structlog.stdlib.BoundLogger,
-        cache_logger_on_first_use=True,
-    )
 
 
 class _Server(uvicorn.Server):
