@@ -361,6 +361,42 @@ def test_with_nothing_new_nothing_is_written(engine: Engine, generation: Generat
     assert dump(engine, generation) == before
 
 
+def test_a_batch_takes_as_many_statements_however_many_events_it_has(
+    engine: Engine, generation: Generation, killed_before: Callable[[int | None], list[int]]
+) -> None:
+    record(engine, some_log(9, 200))
+    by, taken = Projector(generation), list[int]()
+    for limit in (20, 180):
+        count = killed_before(None)
+        assert advance(engine, by, limit).events == limit
+        taken.append(count[0])
+    assert taken[1] <= taken[0] + 2 < 40
+
+
+def test_an_article_on_known_claims_takes_no_look_at_what_is_stored(
+    engine: Engine, generation: Generation, killed_before: Callable[[int | None], list[int]]
+) -> None:
+    """Three round trips with the commit: what is next, all that is written."""
+    by = Projector(generation)
+    record(engine, [article(f"{n}", nato=asserts("gas-cut")) for n in range(2)])
+    advance(engine, by, 1)
+    pipelines = psycopg.Connection.pipeline
+    trips: list[int] = []
+
+    def counted(self: Any) -> Any:
+        trips.append(1)
+        return pipelines(self)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(psycopg.Connection, "pipeline", counted)
+        count = killed_before(None)
+        assert advance(engine, by, 1).events == 1
+    assert len(trips) == 2
+    # Take and read; a savepoint, a row for each of outlet, speaker and dictionary, article, statement,
+    # the end of what stood and what stands, and the cursor. Neither tally nor verdict changed.
+    assert count[0] == 2 + 1 + 3 + 2 + 2 + 1
+
+
 # --- killed anywhere --------------------------------------------------------------
 
 

@@ -15,11 +15,11 @@ from service.domain.belief import Fold
 from service.domain.events import ClaimRuled, ClaimsMerged, Event, MergeUndone, RulingLifted
 from service.domain.policies import NAMES, State, policy
 from service.log import NewEvent
-from service.projector import Generation, Projector
+from service.projector import Generation, Projector, projecting
 from service.tables import OPEN
 from tests import curated as building
 from tests.builders import article, asserts, denies
-from tests.curated import merged, ruled, same_speaker, undone
+from tests.curated import lifted, merged, ruled, same_speaker, undone
 from tests.test_projector import (
     EVERYTHING,
     WAYS,
@@ -242,3 +242,23 @@ def test_rulings_and_merges_are_stored_with_their_reasons_and_ends(engine: Engin
         (4, "speaker", "nato", "uk", False, why, OPEN),
     ]
     assert found["ruling"] == [("a", 5, "denied", why, 6), ("a", 6, "asserted", why, OPEN)]
+
+
+def test_decisions_among_articles_do_not_make_it_read_the_log_again(
+    engine: Engine, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    happened: list[Article | Event] = [article("first", nato=asserts("a"))]
+    for n in range(10):
+        happened += [article(f"x{n}", nato=asserts("a")), ruled("a", State.DENIED), lifted("a")]
+    record(engine, happened)
+    read: list[int] = []
+    take = projecting.take
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        position, entries = take(*arguments, **options)
+        read.extend(each.position for each in entries)
+        return position, entries
+
+    monkeypatch.setattr(projecting, "take", counted)
+    catch_up(engine, cycle([Projector(generation)]))
+    assert read == list(range(1, 32))

@@ -1,9 +1,10 @@
 """Rebuild: all read tables anew from the log, beside the live ones, then in their place."""
 
 import contextlib
+import itertools
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Final
 
 import psycopg
@@ -11,10 +12,11 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from service import log, projector
-from service.audit.digests import digest_of
+from service.audit.digests import leaf
 from service.audit.folding import believed_stored
-from service.domain import policies
+from service.domain import merkle, policies
 from service.domain.errors import EventUnfoldable, RebuildRunning
+from service.domain.policies import Verdict
 from service.projector import Generation, Progress, Projector
 
 #: The advisory lock that a rebuild holds from beginning to end.
@@ -31,7 +33,7 @@ class Rebuilt:
 
     generation: Generation  #: the new one, live now.
     position: int  #: where the digests were taken, before the swap.
-    before: dict[str, str | None]  #: the state digest of each policy, from the old read tables; None: unreadable.
+    before: Mapping[str, str | None]  #: the state digest of each policy, from the old read tables; None: unreadable.
     after: dict[str, str]  #: the same from the new ones.
     removed: bool  #: whether the old read tables are gone; if not, somebody may be reading them still.
 
@@ -81,6 +83,11 @@ def rebuild(
 def _rebuild(engine: Engine, told: Callable[[int, int], object], readers_s_max: float) -> Rebuilt:
     with engine.begin() as conn:
         old, new = projector.begin_rebuild(conn)
+        head = log.head(conn)
+    if not projector.fill(engine, new, to=head, batch=_BATCH, told=told):
+        # Something is wrong with the log. To project it in the ordinary way says where and what.
+        with engine.begin() as conn:
+            old, new = projector.begin_rebuild(conn)
     filling = Projector(new)
     while True:
         with engine.begin() as conn:
@@ -93,8 +100,8 @@ def _rebuild(engine: Engine, told: Callable[[int, int], object], readers_s_max: 
         reached = {each.generation: each for each in projector.generations(conn)}
     # Rows carry the positions for which they hold, so that both can be asked for the same one.
     at = min(progress.position, reached[old.generation].position)
-    before = {policy: _digest_if_readable(engine, reached[old.generation], policy, at) for policy in new.policies}
-    after = {policy: _digest(engine, reached[new.generation], policy, at) for policy in new.policies}
+    before = _digests_if_readable(engine, reached[old.generation], at)
+    after = _digests(engine, reached[new.generation], at)
     with engine.begin() as conn:
         _swap(conn, old, new, filling)
     with engine.begin() as conn:
@@ -102,22 +109,44 @@ def _rebuild(engine: Engine, told: Callable[[int, int], object], readers_s_max: 
     return Rebuilt(new, at, before, after, _remove(engine, old, readers_s_max))
 
 
-def _digest(engine: Engine, generation: Generation, policy: str, position: int) -> str:
-    with engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn:
-        beliefs = believed_stored(conn, generation, policies.policy(policy), position)
-        return digest_of(beliefs, policy=policy, position=position).root.hex()
+def _digests(engine: Engine, generation: Generation, position: int) -> dict[str, str]:
+    """The state digest of each policy. What stands is the same under all of them, so it is read once."""
+    trees = {each: merkle.Tree() for each in generation.policies}
+    with (
+        engine.connect().execution_options(isolation_level="REPEATABLE READ") as conn,
+        conn.exec_driver_sql(
+            f"SELECT claim, policy, to_state, to_reason FROM {generation.schema_name}.transition "
+            "WHERE position <= %(at)s AND until_position > %(at)s ORDER BY claim",
+            {"at": position},
+            execution_options={"stream_results": True},
+        ) as found,
+    ):
+        grouped = itertools.groupby(found, key=lambda row: row[0])
+        of, rows = next(grouped, (None, ()))
+        for believed in believed_stored(conn, generation, policies.policy(generation.policies[0]), position):
+            while of is not None and of < believed.claim:
+                # Of a claim that is not there, as is one that is merged away.
+                of, rows = next(grouped, (None, ()))
+            verdicts: dict[str, Verdict] = {}
+            if of == believed.claim:
+                verdicts = {policy: Verdict(state, reason) for _, policy, state, reason in rows if state is not None}
+                of, rows = next(grouped, (None, ()))
+            for policy, tree in trees.items():
+                tree.append(merkle.leaf_hash(leaf(replace(believed, verdict=verdicts.get(policy)))))
+    return {policy: tree.root().hex() for policy, tree in trees.items()}
 
 
-def _digest_if_readable(engine: Engine, generation: Generation, policy: str, position: int) -> str | None:
+def _digests_if_readable(engine: Engine, generation: Generation, position: int) -> Mapping[str, str | None]:
     """None for tables of another shape, or with a table or a word in them that cannot be: so damaged, or so old."""
+    unreadable = dict.fromkeys(generation.policies)
     try:
-        return _digest(engine, generation, policy, position)
+        return _digests(engine, generation, position)
     except DBAPIError as error:
         if not isinstance(error.orig, psycopg.ProgrammingError | psycopg.DataError):
             raise
-        return None
+        return unreadable
     except ValueError:
-        return None
+        return unreadable
 
 
 def _swap(conn: Connection, old: Generation, new: Generation, filling: Projector) -> None:

@@ -389,8 +389,11 @@ class Fold:
         #: By the claim that was ruled on; one sleeps while its claim is merged away.
         self.rulings: dict[str, Ruling] = {}
 
-    def apply(self, event: Event, position: int) -> Change:
+    def apply(self, event: Event, position: int, *, ordinals: Sequence[int] | None = None) -> Change:
         """Take in the event at `position`, and say what it changed.
+
+        Of an article that is here without some of its claims, `ordinals` are the
+        places that its statements have in the whole.
 
         Raises ValueError where no log that `append` wrote goes on like this; then
         nothing was taken in.
@@ -404,6 +407,9 @@ class Fold:
                     raise ValueError(f"revision {article.revision} of {article.url} follows revision {newest}")
                 first_position = position if before is None else before.first_position
                 change.began = statements_of(article, position=position, first_position=first_position)
+                if ordinals is not None:
+                    placed = zip(change.began, ordinals, strict=True)
+                    change.began = [each._replace(ordinal=ordinal) for each, ordinal in placed]
                 after = ArticleLife(first_position, article.revision, position, change.began)
                 change.after = self.articles[article.url] = after
                 self._replace(change)

@@ -5,6 +5,7 @@ right to write), loads what the next events touch, folds them in memory, writes
 set-based, and moves the cursor. Killed anywhere, it goes on as if it had not been.
 """
 
+from service.projector.filling import fill
 from service.projector.generations import (
     Generation,
     begin_rebuild,
@@ -29,6 +30,7 @@ __all__ = [
     "dictionary",
     "drop_superseded",
     "drop_unfinished",
+    "fill",
     "generations",
     "prepare",
     "preview",

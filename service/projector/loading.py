@@ -2,12 +2,14 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final, NamedTuple, cast
 
+import psycopg
 from sqlalchemy import Connection
 
 from service.domain.article import Stance
 from service.domain.belief import ArticleLife, RecordedStatement, Ruling, Standing
+from service.domain.events import Event, decode
 from service.domain.merges import Kind, Merge, Merges
 from service.domain.policies import State
 from service.tables import OPEN
@@ -24,6 +26,19 @@ class Known:
     size: int = 0  #: what it counts for in what the projector remembers.
 
 
+class Entry(NamedTuple):
+    """An entry of the log, as much of it as says what happened."""
+
+    position: int
+    type: str
+    schema_version: int
+    payload: bytes
+
+    def event(self) -> Event:
+        """What happened. Raises EventUndecodable."""
+        return decode(self.type, self.schema_version, self.payload)
+
+
 #: Live statements by claim and speaker as their articles name them.
 Live = dict[str, dict[str, list[RecordedStatement]]]
 
@@ -36,23 +51,69 @@ def _statement(row: Sequence[Any]) -> RecordedStatement:
     return RecordedStatement(row[0], row[1], Stance(row[2]), *row[3:9])
 
 
+def driver(conn: Connection) -> psycopg.Connection[Any]:
+    """The driver's own connection, in the transaction of `conn`; it sends many statements in one round trip."""
+    if not conn.in_transaction():
+        conn.begin()
+    return cast("psycopg.Connection[Any]", conn.connection.driver_connection)
+
+
+def _ask(conn: Connection, *questions: tuple[str, Sequence[Any]]) -> list[Sequence[Sequence[Any]]]:
+    """The answers to several questions, in one round trip; one by one for coroutines, which only preview."""
+    if not isinstance(conn.connection.driver_connection, psycopg.Connection):
+        return [conn.exec_driver_sql(sql, tuple(parameters)).all() for sql, parameters in questions]
+    raw = driver(conn)
+    with raw.pipeline():
+        asked = [raw.execute(sql.encode(), parameters) for sql, parameters in questions]
+    return [each.fetchall() for each in asked]
+
+
+#: Statements are planned once, for tables that grow: by their indexes, whatever is known of their size.
+_PLANS: Final = {"plan_cache_mode": "force_generic_plan"} | dict.fromkeys(
+    ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"), "off"
+)
+_TAKE: Final = (
+    "SELECT set_config('search_path', schema_name, true), "
+    + "".join(f"set_config('{name}', '{value}', true), " for name, value in _PLANS.items())
+    + "position FROM onrecord.generation WHERE generation = %s FOR UPDATE"
+)
+_NEXT: Final = (
+    "SELECT position, type, schema_version, payload FROM onrecord.event "
+    "WHERE position > (SELECT position FROM onrecord.generation WHERE generation = %s) ORDER BY position LIMIT %s"
+)
+
+
+def take(conn: Connection, generation: int, *, limit: int) -> tuple[int, list[Entry]]:
+    """Take the generation's row, and with it the right to write; returns the cursor and the entries after it.
+
+    Waits while another holds it, and then reads what that one left.
+    """
+    raw = driver(conn)
+    with raw.pipeline():
+        taken = raw.execute(_TAKE.encode(), (generation,))
+        found = raw.execute(_NEXT, (generation, limit), binary=True)
+    row = taken.fetchone()
+    if row is None:
+        raise LookupError(f"generation {generation} is gone")
+    return row[-1], [Entry(*each) for each in found]
+
+
+_ARTICLES: Final = (
+    "SELECT DISTINCT ON (url) url, first_position, revision, position, until_position "
+    "FROM article WHERE url = ANY(%s) ORDER BY url, revision DESC"
+)
+_OF_ARTICLES: Final = (
+    f"SELECT {_STATEMENT}, a.url FROM article a JOIN statement s ON s.position = a.position "
+    "WHERE a.url = ANY(%s) AND a.until_position = %s ORDER BY s.ordinal"
+)
+
+
 def articles_by_url(conn: Connection, urls: list[str]) -> dict[str, ArticleLife]:
-    newest = conn.exec_driver_sql(
-        "SELECT DISTINCT ON (url) url, first_position, revision, position, until_position "
-        "FROM article WHERE url = ANY(%s) ORDER BY url, revision DESC",
-        (urls,),
-    ).all()
+    newest, live = _ask(conn, (_ARTICLES, (urls,)), (_OF_ARTICLES, (urls, OPEN)))
     articles = {
         url: ArticleLife(first_position, revision, position if until == OPEN else None, [])
         for url, first_position, revision, position, until in newest
     }
-    if not articles:
-        return {}
-    live = conn.exec_driver_sql(
-        f"SELECT {_STATEMENT}, a.url FROM article a JOIN statement s ON s.position = a.position "
-        "WHERE a.url = ANY(%s) AND a.until_position = %s ORDER BY s.ordinal",
-        (urls, OPEN),
-    )
     for row in live:
         articles[row[-1]].statements.append(_statement(row))
     return articles
@@ -116,22 +177,20 @@ def live_of(conn: Connection, pairs: Iterable[tuple[str, str]]) -> Live:
     return live
 
 
+_CLAIMS: Final = (
+    "SELECT c.claim, w.proposition, c.topic, r.state, r.position FROM claim c "
+    "JOIN wording w ON w.claim = c.claim AND w.position = c.first_position "
+    "LEFT JOIN ruling r ON r.claim = c.claim AND r.until_position = %s WHERE c.claim = ANY(%s)"
+)
+_STANDING: Final = f"SELECT {_STATEMENT} FROM standing s WHERE s.claim = ANY(%s) AND s.until_position = %s"
+
+
 def known_of(conn: Connection, claims: list[str]) -> dict[str, Known]:
-    named = conn.exec_driver_sql(
-        "SELECT c.claim, w.proposition, c.topic, r.state, r.position FROM claim c "
-        "JOIN wording w ON w.claim = c.claim AND w.position = c.first_position "
-        "LEFT JOIN ruling r ON r.claim = c.claim AND r.until_position = %s WHERE c.claim = ANY(%s)",
-        (OPEN, claims),
-    )
+    named, stands = _ask(conn, (_CLAIMS, (OPEN, claims)), (_STANDING, (claims, OPEN)))
     known = {
         claim: Known(Standing(), proposition, topic, None if state is None else Ruling(claim, State(state), position))
         for claim, proposition, topic, state, position in named
     }
-    if known:
-        stands = conn.exec_driver_sql(
-            f"SELECT {_STATEMENT} FROM standing s WHERE s.claim = ANY(%s) AND s.until_position = %s",
-            (list(known), OPEN),
-        )
-        for row in stands:
-            known[row[0]].standing.move(None, _statement(row))
+    for row in stands:
+        known[row[0]].standing.move(None, _statement(row))
     return known

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection
 
-from service import log
 from service.domain.belief import Change, Fold
 from service.domain.errors import EventUndecodable
 from service.domain.events import (
@@ -25,6 +25,7 @@ from service.domain.merges import Kind, Merges
 from service.domain.policies import policy
 from service.projector.generations import Generation
 from service.projector.loading import (
+    Entry,
     Known,
     articles_by_url,
     claims_with,
@@ -32,6 +33,7 @@ from service.projector.loading import (
     live_of,
     live_on,
     merges_in_force,
+    take,
     with_members,
 )
 from service.projector.rows import Batch
@@ -68,10 +70,11 @@ class Projector:
         self._remembered = 0  # the sum of their sizes
         self._merges: Merges | None = None
         self._position: int | None = None
+        self._ahead: list[Entry] = []  # what was read of the log and not projected yet
 
     def forget(self) -> None:
         """Drop what is remembered; the next batch reads anew what it touches."""
-        self._claims, self._merges, self._remembered, self._position = {}, None, 0, None
+        self._claims, self._merges, self._remembered, self._position, self._ahead = {}, None, 0, None, []
 
     def advance(self, conn: Connection, *, limit: int = 500) -> Progress:
         """Project the next events, at most `limit`, in the caller's transaction.
@@ -81,25 +84,34 @@ class Projector:
         guess, never a skip. On any error the caller rolls back, and may go on with this
         projector: it remembers only what it knows to be as it is stored.
         """
-        position = self._take(conn)
-        if position != self._position:
-            self.forget()
+        position, entries = self._next(conn, limit)
         # Until all is written, what is remembered may be ahead of what is stored.
         self._position = None
-        entries = log.read(conn, after=position, limit=limit)
         decoded: list[tuple[int, Event]] = []
         stopped_at, because = None, None
-        for entry in entries:
+        for entry in entries[:limit]:
             try:
-                decoded.append((entry.position, entry.event()))
+                event = entry.event()
             except EventUndecodable as error:
                 stopped_at, because = entry.position, str(error)
                 break
-            if isinstance(decoded[-1][1], CURATION):
-                # It may touch any claim, so it is a batch of its own.
-                decoded = decoded[:1] if len(decoded) == 1 else decoded[:-1]
+            # A decision may touch any claim, so it is a batch of its own.
+            if decoded and isinstance(event, CURATION):
                 break
+            decoded.append((entry.position, event))
+            if isinstance(event, CURATION):
+                break
+        ahead, self._ahead = entries[len(decoded) :], []
         batch, failure = self._batch(conn, position, decoded)
+        if failure is None:
+            try:
+                write(conn, batch, self._generation.generation, stopped_at=stopped_at, because=because)
+            except UniqueViolation:
+                # Only damage makes an article come twice; so it is looked for when it shows, not in every batch.
+                self.forget()
+                batch, failure = self._batch(conn, position, decoded, looking_for_repeats=True)
+                if failure is None:
+                    raise
         if failure is not None:
             # What it left half done is thrown away, and the events before it are folded anew.
             stopped_at, because = failure
@@ -107,9 +119,9 @@ class Projector:
             good = [(at, event) for at, event in decoded if at < stopped_at]
             batch, failure = self._batch(conn, position, good)
             assert failure is None
-        write(conn, batch, self._generation.generation, stopped_at=stopped_at, because=because)
+            write(conn, batch, self._generation.generation, stopped_at=stopped_at, because=because)
         if stopped_at is None:
-            self._position = batch.position
+            self._position, self._ahead = batch.position, ahead
             self._trim(batch.touched)
         else:
             self.forget()
@@ -120,11 +132,16 @@ class Projector:
         return self._fold(conn, [(position, event)]).apply(event, position)
 
     def _batch(
-        self, conn: Connection, position: int, decoded: Sequence[tuple[int, Event]]
-    ) -> tuple["Batch", tuple[int, str] | None]:
+        self,
+        conn: Connection,
+        position: int,
+        decoded: Sequence[tuple[int, Event]],
+        *,
+        looking_for_repeats: bool = False,
+    ) -> tuple[Batch, tuple[int, str] | None]:
         """What the events come to, and the first that cannot be folded with the reason, if there is one."""
         batch = Batch(position)
-        fold = self._fold(conn, decoded) if decoded else Fold(self._policies)
+        fold = self._fold(conn, decoded, looking_for_repeats=looking_for_repeats)
         batch.touched = fold.claims.keys()
         for at, event in decoded:
             try:
@@ -134,15 +151,20 @@ class Projector:
             batch.position = at
         return batch, None
 
-    def _take(self, conn: Connection) -> int:
-        """Take the generation's row, and with it the right to write; returns the cursor."""
-        return conn.exec_driver_sql(
-            "SELECT set_config('search_path', schema_name, true), position "
-            "FROM onrecord.generation WHERE generation = %s FOR UPDATE",
-            (self._generation.generation,),
-        ).one()[1]
+    def _next(self, conn: Connection, limit: int) -> tuple[int, list[Entry]]:
+        """Take the right to write; returns the cursor and the next entries, at most `limit`."""
+        generation = self._generation.generation
+        position, entries = take(conn, generation, limit=0 if self._ahead else limit)
+        if position == self._position:
+            return position, self._ahead or entries
+        if self._ahead:
+            _, entries = take(conn, generation, limit=limit)
+        self.forget()
+        return position, entries
 
-    def _fold(self, conn: Connection, decoded: Sequence[tuple[int, Event]]) -> Fold:
+    def _fold(
+        self, conn: Connection, decoded: Sequence[tuple[int, Event]], *, looking_for_repeats: bool = False
+    ) -> Fold:
         """A fold that knows of the past what these events touch."""
         fold = Fold(self._policies)
         if not decoded:
@@ -155,33 +177,32 @@ class Projector:
             # What it changes is not kept up in what is remembered.
             self.forget()
         else:
-            self._fold_articles(conn, fold, [event for _, event in decoded])
+            self._fold_articles(conn, fold, [event for _, event in decoded], looking_for_repeats=looking_for_repeats)
         return fold
 
-    def _fold_articles(self, conn: Connection, fold: Fold, events: Sequence[Event]) -> None:
-        urls: dict[str, None] = {}
-        fold_urls: dict[str, None] = {}
+    def _fold_articles(
+        self, conn: Connection, fold: Fold, events: Sequence[Event], *, looking_for_repeats: bool
+    ) -> None:
+        urls: dict[str, None] = {}  # of articles that are known already
         claims: dict[str, None] = {}
         for event in events:
             match event:
-                case ArticleRecorded(article=article):
-                    urls[article.url] = None
-                    claims.update((claim.claim, None) for claim in article.claims)
-                case ArticleRevised(article=article):
-                    fold_urls[article.url] = None
+                case ArticleRecorded(article=article) | ArticleRevised(article=article):
+                    # A recorded one is known only where the log is damaged.
+                    if isinstance(event, ArticleRevised) or looking_for_repeats:
+                        urls[article.url] = None
                     claims.update((claim.claim, None) for claim in article.claims)
                 case ArticleRetracted(url=url):
-                    fold_urls[url] = None
+                    urls[url] = None
                 case _:
                     raise AssertionError(event)
-        # A recorded one is there only if the log is damaged; the fold must know that to stop.
-        fold.articles = articles_by_url(conn, [*urls, *fold_urls])
-        if fold_urls:
+        if urls:
+            fold.articles = articles_by_url(conn, list(urls))
             pairs: dict[tuple[str, str], None] = {}
             for life in fold.articles.values():
                 pairs.update(((each.claim, each.speaker), None) for each in life.statements)
             for event in events:
-                if isinstance(event, ArticleRecorded | ArticleRevised) and event.article.url in fold_urls:
+                if isinstance(event, ArticleRecorded | ArticleRevised) and event.article.url in urls:
                     article = event.article
                     pairs.update(
                         ((claim.claim, article.speaker_of(each)), None) for _, claim, each in article.statements()

@@ -73,25 +73,29 @@ Row = dict[str, Any]
 
 
 @dataclass(slots=True)
-class _Spans:
+class Spans:
     """Rows of one table that hold from a position on, until another takes their place."""
 
-    opened: list[Row] = field(default_factory=list[Row])
+    ended: list[Row] = field(default_factory=list[Row])
+    open_by_key: dict[tuple[Any, ...], Row] = field(default_factory=dict[tuple[Any, ...], Row])
     closed: list[Row] = field(default_factory=list[Row])  #: key and end of rows that were there before.
-    _open: dict[tuple[Any, ...], Row] = field(default_factory=dict[tuple[Any, ...], Row])
 
     def open(self, key: tuple[Any, ...], row: Row) -> None:
         row["until_position"] = OPEN
-        self.opened.append(row)
-        self._open[key] = row
+        self.open_by_key[key] = row
 
     def close(self, key: tuple[Any, ...], names: tuple[str, ...], position: int) -> None:
         """End the row of this key that is open: one of this batch, or else one written before."""
-        row = self._open.pop(key, None)
+        row = self.open_by_key.pop(key, None)
         if row is not None:
             row["until_position"] = position
+            self.ended.append(row)
         else:
             self.closed.append({**dict(zip(names, key, strict=True)), "until_position": position})
+
+    def opened(self) -> list[Row]:
+        """The rows of this batch."""
+        return [*self.ended, *self.open_by_key.values()]
 
 
 class Batch:
@@ -108,40 +112,52 @@ class Batch:
         self.named_topics: list[Row] = []
         self.wordings: list[Row] = []
         self.retractions: list[Row] = []
-        self.articles = _Spans()
-        self.statements = _Spans()
-        self.standings = _Spans()
-        self.tallies = _Spans()
-        self.transitions = _Spans()
-        self.merges = _Spans()
-        self.rulings = _Spans()
+        self.articles = Spans()
+        self.statements = Spans()
+        self.standings = Spans()
+        self.tallies = Spans()
+        self.transitions = Spans()
+        self.merges = Spans()
+        self.rulings = Spans()
         self.relations: list[Row] = []
         self.adoptions: list[Row] = []
 
-    def take(self, event: Event, change: Change, standings: Mapping[str, Standing], known: dict[str, Known]) -> None:
-        """Add what one event comes to."""
+    def take(
+        self,
+        event: Event,
+        change: Change,
+        standings: Mapping[str, Standing],
+        known: dict[str, Known],
+        *,
+        whole: bool = True,
+    ) -> None:
+        """Add what one event comes to; if not `whole`, only what it comes to for the claims in it."""
         position, before = change.position, change.before
-        if before is not None and before.position is not None:
+        if whole and before is not None and before.position is not None:
             self.articles.close((before.position,), ("position",), position)
         match event:
             case ArticleRecorded(article=article) | ArticleRevised(article=article):
                 assert change.after is not None
                 first_position = change.after.first_position
-                self._article(article, position, first_position, verified=event.quotes_verified is True)
+                if whole:
+                    self._article(article, position, first_position, verified=event.quotes_verified is True)
                 for claim in article.claims:
                     self._claim(claim, article, position, standings, known)
                 self._statements(article, change.began, verified=event.quotes_verified is True)
             case ArticleRetracted(url=url, reason=reason):
                 assert before is not None
-                row = {"position": position, "url": url, "revision": before.revision, "reason": reason}
-                self.retractions.append(row)
+                if whole:
+                    row = {"position": position, "url": url, "revision": before.revision, "reason": reason}
+                    self.retractions.append(row)
             case ClaimsMerged(reason=reason) | SpeakersMerged(reason=reason):
                 merge = change.merge
                 assert merge is not None
-                row = {"kind": merge.kind, "merged": merge.merged, "survivor": merge.into, "opposite": merge.opposite}
-                self.merges.open((position,), {"position": position, **row, "reason": reason})
+                if whole:
+                    row = {"position": position, "kind": merge.kind, "merged": merge.merged, "survivor": merge.into}
+                    self.merges.open((position,), {**row, "opposite": merge.opposite, "reason": reason})
             case MergeUndone(position=made):
-                self.merges.close((made,), ("position",), position)
+                if whole:
+                    self.merges.close((made,), ("position",), position)
             case ClaimRuled(claim=slug, state=state, reason=reason):
                 self.rulings.close((slug,), ("claim",), position)
                 row = {"claim": slug, "position": position, "state": state, "reason": reason}

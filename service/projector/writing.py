@@ -1,13 +1,15 @@
 """Writing: the rows of a batch into the read tables, set-based."""
 
 from collections.abc import Callable, Collection, Sequence
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import orjson
 import psycopg
+from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection, Table
 
 from service import tables
+from service.projector.loading import driver
 from service.projector.rows import Batch, Row
 from service.tables import OPEN
 
@@ -47,33 +49,51 @@ _WRITES: Final[tuple[tuple[str, Callable[[Batch], Collection[Row]]], ...]] = (
     ),
     (_insert(tables.wording), lambda b: b.wordings),
     (_close(tables.article, ["position"]), lambda b: b.articles.closed),
-    (_insert(tables.article), lambda b: b.articles.opened),
+    (_insert(tables.article), lambda b: b.articles.opened()),
     (_insert(tables.retraction), lambda b: b.retractions),
     (_close(tables.statement, ["claim", "position", "ordinal"]), lambda b: b.statements.closed),
-    (_insert(tables.statement), lambda b: b.statements.opened),
+    (_insert(tables.statement), lambda b: b.statements.opened()),
     (_close(tables.standing, ["claim", "speaker"], newest="since_position"), lambda b: b.standings.closed),
-    (_insert(tables.standing), lambda b: b.standings.opened),
+    (_insert(tables.standing), lambda b: b.standings.opened()),
     (_close(tables.tally, ["claim"], newest="position"), lambda b: b.tallies.closed),
-    (_insert(tables.tally), lambda b: b.tallies.opened),
+    (_insert(tables.tally), lambda b: b.tallies.opened()),
     (_close(tables.transition, ["policy", "claim"], newest="position"), lambda b: b.transitions.closed),
-    (_insert(tables.transition), lambda b: b.transitions.opened),
+    (_insert(tables.transition), lambda b: b.transitions.opened()),
     (_close(tables.merge, ["position"]), lambda b: b.merges.closed),
-    (_insert(tables.merge), lambda b: b.merges.opened),
+    (_insert(tables.merge), lambda b: b.merges.opened()),
     (_close(tables.ruling, ["claim"], newest="position"), lambda b: b.rulings.closed),
-    (_insert(tables.ruling), lambda b: b.rulings.opened),
+    (_insert(tables.ruling), lambda b: b.rulings.opened()),
     (_insert(tables.relation), lambda b: b.relations),
     (_insert(tables.adoption), lambda b: b.adoptions),
 )
 
 
 def write(conn: Connection, batch: Batch, generation: int, *, stopped_at: int | None, because: str | None) -> None:
-    """Write a batch and move the cursor, all sent at once and answered at once."""
-    raw = cast("psycopg.Connection[Any]", conn.connection.driver_connection)
-    with raw.pipeline():
-        for statement, rows_of in _WRITES:
-            if rows := rows_of(batch):
-                raw.execute(statement, (orjson.dumps(list(rows)).decode(),))  # pyright: ignore[reportArgumentType]
-        raw.execute(
-            "UPDATE onrecord.generation SET position = %s, stopped_at = %s, because = %s WHERE generation = %s",
-            (batch.position, stopped_at, because, generation),
-        )
+    """Write a batch and move the cursor, all sent at once and answered at once.
+
+    Raises UniqueViolation for what is there already; then nothing is written.
+    """
+    raw = driver(conn)
+    try:
+        with raw.pipeline():
+            raw.execute("SAVEPOINT batch")
+            for statement, rows_of in _WRITES:
+                if rows := rows_of(batch):
+                    raw.execute(statement.encode(), (orjson.dumps(list(rows)).decode(),))
+            raw.execute(
+                "UPDATE onrecord.generation SET position = %s, stopped_at = %s, because = %s WHERE generation = %s",
+                (batch.position, stopped_at, because, generation),
+            )
+    except UniqueViolation:
+        raw.execute("ROLLBACK TO batch")
+        raise
+
+
+def copy(raw: psycopg.Connection[Any], table: Table, rows: Collection[Row]) -> None:
+    """Write rows of one table, which all have their columns in the same order, where many are to be written."""
+    if not rows:
+        return
+    columns = ", ".join(next(iter(rows)))
+    with raw.cursor() as cursor, cursor.copy(f"COPY {table.name} ({columns}) FROM STDIN".encode()) as copied:
+        for row in rows:
+            copied.write_row(tuple(row.values()))
