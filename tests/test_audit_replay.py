@@ -1,12 +1,12 @@
 """Replay says what would be believed otherwise, and the digest whether two hold the same beliefs."""
 
+import asyncio
+import gc
 import json
 import random
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 from itertools import cycle
 from typing import Any
-from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -17,6 +17,7 @@ from service import audit, log, projector
 from service.audit import LeftOut, digests
 from service.audit.folding import Believed, believed, live_generation
 from service.audit.replaying import STORED, Difference, Outcome, Replay, replays
+from service.database import engine as engines
 from service.domain import events, merkle
 from service.domain.article import Article
 from service.domain.belief import Fold
@@ -28,34 +29,23 @@ from service.domain.errors import (
     SpeakerUnknown,
     TooBroad,
 )
-from service.domain.events import ArticleRecorded, ArticleRevised, Envelope, Event, SpeakersMerged
-from service.domain.policies import NAMES, Reason, State, policy
+from service.domain.events import ArticleRecorded, ArticleRevised, Event, SpeakersMerged
+from service.domain.policies import NAMES, Policy, Reason, State, policy
 from service.domain.register import Register
+from service.log import Stored
 from service.projector import Projector
 from tests import curated as building
 from tests.builders import article, asserts, denies, retraction, withholds
-from tests.curated import adopted, curated, merged, ruled, same_speaker
+from tests.conftest import Database
+from tests.curated import adopted, curated, lifted, merged, ruled, same_speaker, undone
 from tests.past_append import put
 from tests.test_audit_verify import new_event
 from tests.test_projector import EVERYTHING, catch_up, prepared
 
-_FIRST = datetime(2022, 2, 15, tzinfo=UTC)
 
-
-def entries(happened: Iterable[Article | Event]) -> list[Envelope]:
+def entries(happened: Iterable[Article | Event]) -> list[Stored]:
     """What happened, as the log has it."""
-    return [
-        Envelope(
-            position,
-            UUID(int=position),
-            events.type_of(event),
-            1,
-            _FIRST + timedelta(seconds=position),
-            "cli:test",
-            events.encode(event),
-        )
-        for position, event in curated(*happened)
-    ]
+    return [Stored(position, events.type_of(event), 1, events.encode(event)) for position, event in curated(*happened)]
 
 
 def outcomes(*happened: Article | Event, under: str | None = None, **options: Any) -> dict[str, tuple[Any, ...]]:
@@ -120,9 +110,53 @@ def test_what_cannot_be_read_or_folded_stops_a_replay_and_names_the_event():
     with pytest.raises(EventUnfoldable) as caught:
         audit.replay([made[0], made[0]])
     assert (caught.value.position, caught.value.code) == (1, "EVENT_UNFOLDABLE")
-    damaged = Envelope(2, made[1].event_id, "ArticleAnnounced", 1, made[1].recorded_at, "cli:test", b"{}")
-    with pytest.raises(EventUnfoldable, match=r"event 2 cannot be folded: .* upgrade onrecord"):
-        audit.replay([made[0], damaged])
+    for damaged, why in [
+        (Stored(2, "ArticleAnnounced", 1, b"{}"), "its type is not known here; upgrade onrecord"),
+        (made[1]._replace(schema_version=2), "its schema version is newer than this program; upgrade onrecord"),
+        (made[1]._replace(payload=b"{}"), "its payload is damaged"),
+        (made[1]._replace(payload=made[1].payload[:-1]), "its payload is damaged"),
+        (made[1]._replace(payload=made[1].payload.replace(b"asserts", b"insists")), "its payload is damaged"),
+        (made[1]._replace(payload=made[1].payload.replace(b"2022-02-15", b"15-02-2022")), "ValueError: Invalid iso"),
+    ]:
+        with pytest.raises(EventUnfoldable, match=f"event 2 cannot be folded: .*{why}"):
+            audit.replay([made[0], damaged])
+
+
+@pytest.mark.parametrize(
+    ("unlikely", "why"),
+    [
+        (article("1", revision=3), "revision 3 of https://example.org/1 follows revision 1"),
+        (article("3", revision=2), "revision 2 of https://example.org/3 is not the next"),
+        (HAPPENED[0], "revision 1 of https://example.org/1 is not the next"),
+        (merged("a", "a"), "a is merged into itself"),
+        (undone(2), "no merge of position 2 is in force"),
+        (lifted("a"), "KeyError"),
+    ],
+)
+def test_no_replay_goes_on_as_no_log_does(unlikely: Article | Event, why: str):
+    event = events.of_article(unlikely) if isinstance(unlikely, Article) else unlikely
+    third = Stored(3, events.type_of(event), 1, events.encode(event))
+    with pytest.raises(EventUnfoldable, match=f"event 3 cannot be folded: .*{why}"):
+        audit.replay([*entries(HAPPENED), third])
+
+
+def test_what_is_merged_twice_or_retracted_twice_stops_a_replay():
+    for happened in ((*HAPPENED, merged("a", "b")), (*HAPPENED, retraction("1"))):
+        made = entries(happened)
+        with pytest.raises(EventUnfoldable, match="event 4 cannot be folded"):
+            audit.replay([*made, made[-1]._replace(position=4)])
+
+
+def test_the_collector_is_as_it_was_after_a_replay():
+    for enabled in (True, False):
+        (gc.enable if enabled else gc.disable)()
+        try:
+            audit.replay(entries(HAPPENED))
+            with pytest.raises(SpeakerUnknown):
+                audit.replay(entries(HAPPENED), leave_out=without("nobody"))
+            assert gc.isenabled() == enabled
+        finally:
+            gc.enable()
 
 
 # --- leaving out ----------------------------------------------------------------------------------
@@ -356,16 +390,38 @@ def test_a_request_may_be_bounded(engine: Engine):
         _compare(engine, policy=policy("majority"), events_max=1)
 
 
+def test_a_coroutine_replays_what_a_command_does(engine: Engine, database: Database):
+    """They read the log in different ways."""
+    _record(engine, building.some_log(random.Random(604).choice, 60))
+
+    async def compared() -> audit.Comparison:
+        reading = engines.create_async(database.service_url)
+        async with reading.connect() as conn:
+            made = await conn.run_sync(lambda conn: audit.compare(conn, policy=policy("latest")))
+        await reading.dispose()
+        return made
+
+    assert asyncio.run(compared()) == _compare(engine, policy=policy("latest"))
+
+
 def test_damage_is_named_and_never_guessed_over(engine: Engine, owner_engine: Engine):
     _record(engine, HAPPENED)
     put(owner_engine, merged("b", "b"))
     assert _compare(engine, to=2, policy=policy("majority")).replay.position == 2
-    with pytest.raises(EventUnfoldable) as caught:
-        _compare(engine, policy=policy("majority"))
+    with engine.connect() as conn:
+        with pytest.raises(EventUnfoldable) as caught:
+            audit.compare(conn, policy=policy("majority"))
+        # Whoever is told may go on asking in the same snapshot.
+        assert log.head(conn) == 3
     assert caught.value.position == 3
 
 
 # --- the digest -----------------------------------------------------------------------------------
+
+
+def _believed(fold: Fold, under: Policy) -> list[Believed]:
+    standing = [(claim, list(fold.claims[claim].by_speaker.values())) for claim in sorted(fold.claims)]
+    return list(believed(standing, fold.rulings, under))
 
 
 def test_a_digest_is_the_root_over_a_leaf_for_each_claim_in_order():
@@ -374,7 +430,7 @@ def test_a_digest_is_the_root_over_a_leaf_for_each_claim_in_order():
     for position, event in curated(*happened):
         fold.apply(event, position)
     under = policy("majority")
-    told = list(believed(fold, under))
+    told = _believed(fold, under)
     leaves = [
         ["a", "asserted", "OUTVOTED", [["nato", "asserts", 1, 0], ["russia", "denies", 1, 1], ["uk", "asserts", 2, 0]]],
         ["a-b", "denied", "UNCONTRADICTED", [["nato", "denies", 3, 0]]],
@@ -400,7 +456,7 @@ def test_what_is_merged_away_has_no_leaf_and_counts_for_its_survivor():
     fold = Fold(())
     for position, event in curated(*HAPPENED, merged("b", "a", opposite=True), same_speaker("nato", "uk")):
         fold.apply(event, position)
-    (told,) = believed(fold, policy("unanimous"))
+    (told,) = _believed(fold, policy("unanimous"))
     assert digests.leaf(told) == (
         b'["a","unverified","CONFLICT",[["outlet:itv-news","withholds",2,1],["russia","denies",1,1],'
         b'["uk","asserts",2,0]]]'
@@ -411,7 +467,7 @@ def test_whatever_could_be_believed_otherwise_changes_the_digest():
     fold = Fold(())
     for position, event in curated(*HAPPENED):
         fold.apply(event, position)
-    (first, second) = believed(fold, policy("unanimous"))
+    (first, second) = _believed(fold, policy("unanimous"))
     (said, *others) = first.standing
     changed = [
         Believed(first.claim, next(fold.verdicts(policy("majority")))[1], first.counts, first.standing),

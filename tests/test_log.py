@@ -2,8 +2,9 @@
 
 import hashlib
 import itertools
+import random
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -437,9 +438,30 @@ def test_events_are_read_back_in_order_from_any_place(engine: Engine) -> None:
         assert [each.event() for each in everything] == recorded
         assert log.read(conn, after=2, limit=3) == everything[2:5]
         assert log.read(conn, after=7, limit=3) == []
-        for batch in (1, 2, 7, 100):
-            assert list(log.stream(conn, batch=batch)) == everything
-        assert list(log.stream(conn, after=4, batch=2)) == everything[4:]
+        stored = [(each.position, each.type, each.schema_version, each.payload) for each in everything]
+        assert list(log.stream(conn)) == stored
+        assert list(log.stream(conn, to=4)) == stored[:4]
+        assert [each.event() for each in log.stream(conn, to=2)] == recorded[:2]
+
+
+def test_a_stream_leaves_out_what_is_not_wanted(engine: Engine) -> None:
+    append(engine, article("1"), article("2"), article("1", revision=2, itself=asserts("a")))
+    with engine.begin() as conn:
+        assert [each.position for each in log.stream(conn, without="ArticleRecorded")] == [3]
+        assert [each.position for each in log.stream(conn, without="ArticleRevised")] == [1, 2]
+
+
+def test_who_stops_reading_a_stream_may_go_on_in_the_same_transaction(engine: Engine) -> None:
+    """However much of it the server still has to send."""
+    dice = random.Random(450)
+    words = [asserts("a", quote=dice.randbytes(500).hex()) for _ in range(1000)]
+    append(engine, *(article(nato=words[n : n + 20]) for n in range(0, 1000, 20)))
+    with engine.begin() as conn:
+        before = conn.exec_driver_sql("SELECT pg_current_xact_id()").scalar_one()
+        with closing(log.stream(conn)) as entries:
+            assert next(entries).position == 1
+        assert log.head(conn) == 50
+        assert conn.exec_driver_sql("SELECT pg_current_xact_id()").scalar_one() == before
 
 
 def test_an_empty_log_has_its_head_at_zero(engine: Engine) -> None:

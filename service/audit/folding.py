@@ -1,39 +1,68 @@
 """Folding the log from scratch, and reading of the read tables what it should come to."""
 
+import gc
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection
 
 from service import log, projector
-from service.domain import policies
+from service.domain import brief, events, policies
 from service.domain.article import Stance
-from service.domain.belief import Fold, RecordedStatement, Ruling, Standing, verdict_of
+from service.domain.belief import RecordedStatement, Ruling, Told, tally_of, verdict_of
 from service.domain.errors import BadArgument, EventUndecodable, EventUnfoldable, NothingProjected, NotYetProjected
-from service.domain.events import Envelope, Event
 from service.domain.policies import Policy, State, Verdict, policy
+from service.domain.recount import Outline, Said
+from service.log import Stored
 from service.projector import Generation
 
-
-def events_of(entries: Iterable[Envelope], *, to: int | None = None) -> Iterator[tuple[int, Event]]:
-    """What happened, with its positions, up to position `to`. Raises EventUnfoldable for what cannot be read."""
-    for entry in entries:
-        if to is not None and entry.position > to:
-            return
-        try:
-            yield entry.position, entry.event()
-        except EventUndecodable as error:
-            raise EventUnfoldable(entry.position, str(error)) from None
+#: Of the types of events the one that makes up the most of a log, and that an outline does without.
+FIRST = "ArticleRecorded"
 
 
-def apply(fold: Fold, event: Event, position: int) -> None:
-    """Let the fold take in an event. Raises EventUnfoldable where no log goes on like this."""
+def outline_of(entries: Iterable[Stored]) -> Outline:
+    """What a log comes to but for what its articles say. Raises EventUnfoldable."""
+    outline, position = Outline(), 0
     try:
-        fold.apply(event, position)
-    except (ValueError, KeyError) as error:
-        raise EventUnfoldable(position, f"{type(error).__name__}: {error}") from None
+        for position, type, version, payload in entries:
+            if type in brief.ARTICLES:
+                outline.revise(brief.read(type, version, payload))
+            else:
+                outline.take(events.decode(type, version, payload), position)
+    except (EventUndecodable, ValueError, KeyError) as error:
+        raise _unfoldable(position, error) from None
+    return outline
+
+
+def said_in(entries: Iterable[Stored], outline: Outline) -> Iterator[Said]:
+    """What each article says, revision by revision, in order of the log. Raises EventUnfoldable."""
+    position = 0
+    try:
+        for position, type, version, payload in entries:
+            if type in brief.ARTICLES:
+                yield outline.place(brief.read(type, version, payload), position)
+    except (EventUndecodable, ValueError, KeyError) as error:
+        raise _unfoldable(position, error) from None
+
+
+def _unfoldable(position: int, error: Exception) -> EventUnfoldable:
+    told = str(error) if isinstance(error, EventUndecodable) else f"{type(error).__name__}: {error}"
+    return EventUnfoldable(position, told)
+
+
+@contextmanager
+def uncollected() -> Generator[None]:
+    """Without the garbage collector, which would search all that is kept again and again, and find no cycle."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
 
 
 def last_position(conn: Connection, to: int | None) -> int:
@@ -66,12 +95,14 @@ class Believed:
     standing: Sequence[RecordedStatement]
 
 
-def believed(fold: Fold, under: Policy) -> Iterator[Believed]:
-    """Every claim that is there after a fold, in byte order of slug."""
-    for claim, verdict in fold.verdicts(under):
-        stands = fold.claims[claim]
-        by_speaker = sorted(stands.by_speaker.values(), key=lambda each: each.speaker)
-        yield Believed(claim, verdict, stands.tally()[:3], by_speaker)
+def believed(
+    standing: Iterable[tuple[str, Iterable[Told]]], rulings: Mapping[str, Ruling], under: Policy
+) -> Iterator[Believed]:
+    """What is believed of claims, in the order in which they come, each with what stands on it."""
+    for claim, stands in standing:
+        by_speaker = sorted(map(RecordedStatement._make, stands), key=lambda each: each.speaker)
+        tally = tally_of(by_speaker)
+        yield Believed(claim, verdict_of(under, tally, rulings.get(claim)), tally[:3], by_speaker)
 
 
 def live_generation(conn: Connection) -> Generation:
@@ -111,7 +142,7 @@ def believed_stored(conn: Connection, generation: Generation, under: Policy, pos
                 verdict = None if state is None else Verdict(state, reason)
             else:
                 ruling = None if ruled is None else Ruling(claim, State(ruled), ruled_at)
-                verdict = verdict_of(under, Standing(standing).tally(), ruling)
+                verdict = verdict_of(under, tally_of(standing), ruling)
             yield Believed(claim, verdict, (asserting, denying, withholding), standing)
 
 

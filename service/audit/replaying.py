@@ -1,6 +1,7 @@
 """Replay: what would be believed under another policy, or had somebody not been heard, and what of it differs."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -8,19 +9,21 @@ from sqlalchemy import Connection
 
 from service import log
 from service.audit.folding import (
-    apply,
+    FIRST,
     believed_stored,
-    events_of,
     last_position,
     live_generation,
+    outline_of,
     policy_in_force,
+    said_in,
+    uncollected,
 )
 from service.domain import policies
-from service.domain.belief import Fold, RecordedStatement, Standing, counted, standing, verdict_of
+from service.domain.belief import tally_of, verdict_of
 from service.domain.errors import BadArgument, SpeakerUnknown, TooBroad
-from service.domain.events import ArticleRecorded, ArticleRevised, Envelope, Event, PolicyAdopted
-from service.domain.merges import Kind
 from service.domain.policies import Policy, Reason, State
+from service.domain.recount import Recount
+from service.log import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +86,14 @@ def diff(before: Replay, after: Replay) -> list[Difference]:
     return [Difference(claim, was, now) for claim, was, now in pairs if was != now]
 
 
-# --- the log, folded once -----------------------------------------------------------------
+# --- the log, read once -------------------------------------------------------------------
+
+#: A policy, None being the one in force, with what does not count.
+Wanted = tuple[Policy | None, LeftOut]
 
 
 def replay(
-    entries: Iterable[Envelope],
+    entries: Iterable[Stored],
     policy: Policy | None = None,
     *,
     to: int | None = None,
@@ -102,95 +108,46 @@ def replay(
     return made
 
 
-def replays(
-    entries: Iterable[Envelope], wanted: Sequence[tuple[Policy | None, LeftOut]], *, to: int | None = None
-) -> list[Replay]:
-    """Several outcomes of one reading of the log."""
-    folded = _Folded(names=any(leave_out for _, leave_out in wanted))
-    for position, event in events_of(entries, to=to):
-        folded.take(event, position)
-    return [folded.outcome(policy, leave_out) for policy, leave_out in wanted]
+def replays(entries: Iterable[Stored], wanted: Sequence[Wanted], *, to: int | None = None) -> list[Replay]:
+    """Several outcomes of one reading of a log, which is held in memory; `compare` reads that of a database."""
+    held = [each for each in entries if to is None or each.position <= to]
+    later = [each for each in held if each.type != FIRST]
+    return _replays(later, held, wanted, at=held[-1].position if held else 0)
 
 
-class _Folded:
-    """What a log comes to, with what it takes to leave something out afterwards.
-
-    Nothing has to be left out while folding: a speaker's standing statement
-    depends on nobody else, and whoever is heard through an outlet that is left out is
-    sought anew among what is live.
-    """
-
-    def __init__(self, *, names: bool) -> None:
-        self.fold = Fold(())
-        self.position = 0
-        self.adopted = policies.DEFAULT
-        self._names = names
-        self._outlets: dict[int, str] = {}  # by position
-        #: By claim as it is named: who was ever heard on it, and through whom.
-        self._heard: dict[str, set[tuple[str, str]]] = {}
-
-    def take(self, event: Event, position: int) -> None:
-        apply(self.fold, event, position)
-        self.position = position
-        match event:
-            case PolicyAdopted(policy=adopted):
-                self.adopted = adopted
-            case ArticleRecorded(article=article) | ArticleRevised(article=article) if self._names:
-                outlet = self._outlets[position] = article.outlet.id
-                for _, claim, statement in article.statements():
-                    self._heard.setdefault(claim.claim, set()).add((article.speaker_of(statement), outlet))
-            case _:
-                pass
-
-    def outcome(self, policy: Policy | None, leave_out: LeftOut) -> Replay:
-        under = policy or policies.policy(self.adopted)
-        found: dict[str, Outcome] = {}
-        for claim, stands in self._claims(leave_out):
-            tally = stands.tally()
-            ruling = None if leave_out.rulings else self.fold.rulings.get(claim)
-            found[claim] = Outcome(*verdict_of(under, tally, ruling), *tally[:3])
-        return Replay(under.id, self.position, leave_out, found)
-
-    def _claims(self, leave_out: LeftOut) -> Iterator[tuple[str, Standing]]:
-        """The claims that are there, with what stands on them."""
-        fold = self.fold
-        if not leave_out.speakers and not leave_out.outlets:
-            yield from sorted(fold.claims.items())
-            return
-        self._check(leave_out)
-        silent = {fold.merges.speaker(id) for id in leave_out.speakers}
-        for claim in sorted(fold.claims):
-            if not self._is_named(claim, silent, leave_out.outlets):
-                continue
-            if leave_out.outlets:
-                stands = standing(self._live(claim, leave_out.outlets)).values()
-            else:
-                stands = fold.claims[claim].by_speaker.values()
-            yield claim, Standing(each for each in stands if each.speaker not in silent)
-
-    def _check(self, leave_out: LeftOut) -> None:
-        heard = {each for of_claim in self._heard.values() for each in of_claim}
-        speakers, outlets = {speaker for speaker, _ in heard}, set(self._outlets.values())
-        for id in sorted(leave_out.speakers - speakers):
+def _replays(later: Iterable[Stored], entries: Iterable[Stored], wanted: Sequence[Wanted], *, at: int) -> list[Replay]:
+    """Several outcomes of all entries up to a position, of which those that are no first revisions come before."""
+    with uncollected():
+        outline = outline_of(later)
+        merges = outline.merges
+        recounts = {
+            left_out: Recount(merges, {merges.speaker(id) for id in left_out.speakers}) for _, left_out in wanted
+        }
+        speakers = {id for left_out in recounts for id in left_out.speakers}
+        outlets = {id for left_out in recounts for id in left_out.outlets}
+        for said in said_in(entries, outline):
+            for left_out, recount in recounts.items():
+                if said.outlet not in left_out.outlets:
+                    recount.take(said.statements, live=said.live)
+            # What is left of them was never named.
+            if outlets:
+                outlets.discard(said.outlet)
+            if speakers:
+                speakers.difference_update([told[1] for told in said.statements])
+        for id in sorted(speakers):
             raise SpeakerUnknown(id)
-        for id in sorted(leave_out.outlets - outlets):
+        for id in sorted(outlets):
             raise BadArgument(f"no article on record is by the outlet {id}; check the id")
-
-    def _is_named(self, claim: str, silent: set[str], outlets: frozenset[str]) -> bool:
-        """Whether anybody who counts was ever heard on a claim."""
-        return any(
-            outlet not in outlets and self.fold.merges.speaker(speaker) not in silent
-            for member in self.fold.merges.members(Kind.CLAIM, claim)
-            for speaker, outlet in self._heard.get(member, ())
-        )
-
-    def _live(self, claim: str, outlets: frozenset[str]) -> Iterator[RecordedStatement]:
-        """The live statements that count for a claim, but for those of the articles of these outlets."""
-        for member in self.fold.merges.members(Kind.CLAIM, claim):
-            for said in self.fold.live.get(member, {}).values():
-                for each in said:
-                    if self._outlets[each.position] not in outlets:
-                        yield counted(each, self.fold.merges)
+        made: list[Replay] = []
+        for policy, left_out in wanted:
+            under = policy or policies.policy(outline.adopted)
+            rulings = {} if left_out.rulings else outline.rulings
+            found: dict[str, Outcome] = {}
+            for claim, stands in recounts[left_out].standing():
+                tally = tally_of(stands)
+                found[claim] = Outcome(*verdict_of(under, tally, rulings.get(claim)), *tally[:3])
+            made.append(Replay(under.id, at, left_out, found))
+        return made
 
 
 # --- compared -----------------------------------------------------------------------------
@@ -239,10 +196,11 @@ def compare(
         raise TooBroad(found=at, limit=events_max, of="events", advice="ask for an earlier position")
     if against is None:
         against = policy if leave_out else None if policy else STORED
-    wanted = [(policy, leave_out)]
+    wanted: list[Wanted] = [(policy, leave_out)]
     if not isinstance(against, str):
         wanted.append((against, NOTHING))
-    made = replays(log.stream(conn), wanted, to=at)
+    with closing(log.stream(conn, to=at, without=FIRST)) as later, closing(log.stream(conn, to=at)) as entries:
+        made = _replays(later, entries, wanted, at=at)
     other = made[1] if len(made) > 1 else outcomes_stored(conn, policies.policy(made[0].policy), position=at)
     return Comparison(made[0], other, isinstance(against, str), diff(other, made[0]))
 

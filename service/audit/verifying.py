@@ -13,6 +13,7 @@ from sqlalchemy import Connection, Table, Text, cast, select
 
 from service import projector, tables, tree
 from service.audit.expecting import ExpectedReadTables, ExpectedRegister, Row, Rows
+from service.audit.folding import uncollected
 from service.domain import events, merkle
 from service.domain.errors import EventUndecodable
 from service.domain.events import Envelope, Event, sha256
@@ -90,18 +91,19 @@ class _Verification:
         generation = self._comparable()
         read_tables = None if generation is None else ExpectedReadTables(generation.policies)
         until = 0 if generation is None else generation.position
-        for position, event in self._events():
-            if self._broken is not None:
-                continue
-            why = self._register.take(event, position)
-            if why is None and read_tables is not None and position <= until:
-                try:
-                    read_tables.take(event, position)
-                except (ValueError, KeyError) as error:
-                    why = f"{type(error).__name__}: {error}"
-            if why is not None:
-                self._broken = position
-                self._tell("event", f"the log before it does not go on like this: {why}", position=position)
+        with uncollected():
+            for position, event in self._events():
+                if self._broken is not None:
+                    continue
+                why = self._register.take(event, position)
+                if why is None and read_tables is not None and position <= until:
+                    try:
+                        read_tables.take(event, position)
+                    except (ValueError, KeyError) as error:
+                        why = f"{type(error).__name__}: {error}"
+                if why is not None:
+                    self._broken = position
+                    self._tell("event", f"the log before it does not go on like this: {why}", position=position)
         self._check_register()
         if generation is not None and read_tables is not None:
             self._check_read_tables(generation, read_tables)

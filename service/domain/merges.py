@@ -58,6 +58,15 @@ class Merges:
         self._into[merge.kind, merge.merged] = merge
         self._members.setdefault((merge.kind, merge.into), []).append(merge.merged)
 
+    def check(self, merge: Merge) -> None:
+        """Raises ValueError where a merge cannot come into force: into itself, or of what is merged away."""
+        if merge.merged == merge.into:
+            # It would never be found out whom it counts for.
+            raise ValueError(f"{merge.merged} is merged into itself")
+        for id in (merge.merged, merge.into):
+            if self.of(merge.kind, id) is not None:
+                raise ValueError(f"{id} is merged away already")
+
     def remove(self, merge: Merge) -> None:
         """Let a merge be undone."""
         del self._into[merge.kind, merge.merged]
@@ -66,6 +75,13 @@ class Merges:
     def at(self, position: int) -> Merge | None:
         """The merge in force that was made at this position."""
         return next((merge for merge in self._into.values() if merge.position == position), None)
+
+    def in_force(self, position: int) -> Merge:
+        """The merge that was made at this position. Raises ValueError where none is in force."""
+        merge = self.at(position)
+        if merge is None:
+            raise ValueError(f"no merge of position {position} is in force")
+        return merge
 
     def of(self, kind: Kind, id: str) -> Merge | None:
         """The merge that merges an id away, if one does."""

@@ -6,7 +6,7 @@ old belief must come out the same whenever it is derived again.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from functools import lru_cache
@@ -68,9 +68,14 @@ class Policy:
     version: int
     parameters: Mapping[str, Decimal]
     rule: Callable[[Tally, Mapping[str, Decimal]], Verdict]
+    #: The state of a claim with a tally, and why. Total: every tally has a verdict. Remembered, as the
+    #: tally after one event is the one before the next, and most claims have few speakers.
+    decide: Callable[[Tally], Verdict] = field(init=False, repr=False, compare=False)
 
-    def decide(self, tally: Tally) -> Verdict:
-        """The state of a claim with this tally, and why. Total: every tally has a verdict."""
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decide", lru_cache(maxsize=10_000)(self._decide))
+
+    def _decide(self, tally: Tally) -> Verdict:
         if tally.asserting == tally.denying == 0:
             if tally.withholding == 0:
                 return Verdict(State.UNVERIFIED, Reason.RETRACTED)

@@ -1,13 +1,14 @@
 """The log: append and read. The only writer of the log and its register."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, Self, assert_never
+from typing import Any, Final, NamedTuple, Self, assert_never, cast
 from uuid import UUID, uuid4
 
 import orjson
+import psycopg
 from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DBAPIError
 
@@ -227,11 +228,45 @@ def read(conn: Connection, *, after: int, limit: int) -> list[Envelope]:
     return [Envelope(*row) for row in found]
 
 
-def stream(conn: Connection, *, after: int = 0, batch: int = 1000) -> Iterator[Envelope]:
-    """Every entry after position `after`, in order, at most `batch` of them in memory."""
-    while entries := read(conn, after=after, limit=batch):
-        yield from entries
-        after = entries[-1].position
+class Stored(NamedTuple):
+    """What an entry holds: of its envelope what it takes to read the event."""
+
+    position: int
+    type: str
+    schema_version: int
+    payload: bytes
+
+    def event(self) -> Event:
+        """What happened. Raises EventUndecodable."""
+        return events.decode(self.type, self.schema_version, self.payload)
+
+
+def stream(conn: Connection, *, to: int = tables.OPEN, without: str | None = None) -> Generator[Stored]:
+    """What every entry up to position `to` holds, in order, but for those of one type.
+
+    It takes the same memory however long the log is. Until it has ended, nothing else can be
+    asked of the connection, which would wait for ever; so who may stop before must close it.
+    """
+    asked = {"to": to, "without": without}
+    driver = cast(psycopg.Connection[Any] | psycopg.AsyncConnection[Any], conn.connection.driver_connection)
+    if isinstance(driver, psycopg.Connection):
+        # The server reads ahead while we decode, and nothing is made of a row but its values.
+        # Should the reader stop, the copying is cancelled, which a savepoint keeps from the rest.
+        with driver.transaction(), driver.cursor() as cursor, cursor.copy(_COPIED, asked) as rows:
+            rows.set_types(("int8", "text", "int4", "bytea"))
+            yield from map(Stored._make, rows.rows())
+    else:
+        # A coroutine's connection, on which rows cannot be waited for one by one.
+        with conn.exec_driver_sql(_STREAMED, asked, execution_options={"stream_results": True}) as found:
+            yield from map(Stored._make, found)
+
+
+_STREAMED: Final = """
+    SELECT position, type, schema_version, payload FROM onrecord.event
+     WHERE position <= %(to)s AND (%(without)s::text IS NULL OR type <> %(without)s)
+     ORDER BY position
+"""
+_COPIED: Final = f"COPY ({_STREAMED}) TO STDOUT (FORMAT BINARY)"
 
 
 # --- taking turns -----------------------------------------------------------------
