@@ -65,6 +65,16 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8000, ge=0, le=65535, description="port that `onrecord serve` listens on; 0 takes a free one"
     )
+    compiled: bool = Field(
+        default=True,
+        description="whether queries are answered by compiled plans and from answers known already; "
+        "switched off, all of them by the interpreter, with the same results",
+    )
+    answers_bytes: int = Field(
+        default=64 * 1024 * 1024,
+        ge=0,
+        description="in how much memory answers are kept that hold as long as the record stands; 0 keeps none",
+    )
     policies: str = Field(
         default="unanimous corroborated majority latest any_denial",
         description="policies whose beliefs are projected and can be filtered by, separated by spaces",

@@ -271,6 +271,7 @@ speaker = Table(
     read_metadata,
     Column("speaker", Key, primary_key=True),
     Column("first_position", BigInteger, nullable=False),
+    Index("speaker_newest_idx", text("first_position DESC"), "speaker"),
 )
 
 topic = Table(

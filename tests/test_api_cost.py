@@ -39,10 +39,11 @@ def server_log(database: Database, server_folders: Path) -> Server:
     return Server(server_folders / "server" / "postgres.log")
 
 
-@pytest.fixture
-def large(database: Database, server_log: Server) -> Iterator[Api]:
+@pytest.fixture(params=["compiled", "interpreted"])
+def large(database: Database, server_log: Server, request: pytest.FixtureRequest) -> Iterator[Api]:
     """The service with 120 claims, each with several statements, and nothing that reads on its own."""
     with Api(database, listening=False) as api:
+        api.ways = (request.param,)
         api.record(
             *(
                 article(

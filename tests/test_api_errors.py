@@ -13,6 +13,7 @@ from service.database import engine as engines
 from service.domain import errors
 from service.domain.errors import OnrecordError
 from tests.api import Api
+from tests.api import one_way as one_way
 from tests.api import seeded as seeded
 from tests.api import served as served
 from tests.builders import asserts
@@ -140,13 +141,13 @@ def test_before_anything_is_projected_it_says_so(api: Api):
 # --- inside -----------------------------------------------------------------------
 
 
-def test_what_nobody_foresaw_is_logged_and_not_shown(seeded: Api, monkeypatch: pytest.MonkeyPatch):
+def test_what_nobody_foresaw_is_logged_and_not_shown(one_way: Api, monkeypatch: pytest.MonkeyPatch):
     def broken(*_: Any, **__: Any) -> Any:
         raise ValueError("the password is hunter2")
 
     monkeypatch.setattr("service.queries.claims.claims_by_slug", broken)
     with capture_logs() as logged:
-        answer = seeded.answer('{ claim(slug: "troops-withdrawing") { slug } }')
+        answer = one_way.answer('{ claim(slug: "troops-withdrawing") { slug } }')
     assert answer["data"] is None
     (error,) = answer["errors"]
     assert error["extensions"] == {"code": "INTERNAL"}
@@ -158,13 +159,13 @@ def test_what_nobody_foresaw_is_logged_and_not_shown(seeded: Api, monkeypatch: p
     assert entry["exc_info"].__traceback__ is not None
 
 
-def test_what_fails_while_a_field_is_answered_is_logged_and_not_shown(seeded: Api, monkeypatch: pytest.MonkeyPatch):
+def test_what_fails_while_a_field_is_answered_is_logged_and_not_shown(one_way: Api, monkeypatch: pytest.MonkeyPatch):
     def broken(**_: Any) -> bytes:
         raise RuntimeError("secret")
 
     monkeypatch.setattr("service.api.types.leaf", broken)
     with capture_logs() as logged:
-        answer = seeded.answer("{ event(position: 1) { leaf } log { head } }")
+        answer = one_way.answer("{ event(position: 1) { leaf } log { head } }")
     (error,) = answer["errors"]
     assert (error["extensions"], error["path"]) == ({"code": "INTERNAL"}, ["event", "leaf"])
     assert answer["data"] == {"event": None, "log": {"head": 5}}
@@ -214,18 +215,19 @@ def disconnect_all(database: Database) -> None:
     superuser.dispose()
 
 
-def test_a_lost_connection_is_told_and_the_next_request_has_another(seeded: Api, database: Database):
+def test_a_lost_connection_is_told_and_the_next_request_has_another(one_way: Api, database: Database):
     query = "{ log { head } }"
-    seeded.ask(query)
+    one_way.ask(query)
     disconnect_all(database)
     with capture_logs() as logged:
-        assert seeded.codes(query) == ["DATABASE_UNREACHABLE"]
-        assert seeded.ask(query) == {"log": {"head": 5}}
+        assert one_way.codes(query) == ["DATABASE_UNREACHABLE"]
+        assert one_way.ask(query) == {"log": {"head": 5}}
     assert logged == []
 
 
 def test_waiting_outlives_a_lost_connection(api: Api, database: Database):
     """Who listens for the projector finds a new connection."""
+    api.ways = ("compiled",)
     api.prepare()
     api.engine.dispose()
     api.ask("{ log { head } }")

@@ -43,7 +43,7 @@ class Newsroom:
         self._revisions[name] = self._revisions.get(name, 0) + 1
         self._live.add(name)
         speakers: dict[str, Any] = {}
-        for claim in {"gas-cut", *dice.sample(self.CLAIMS, 3)} if name == "0" else dice.sample(self.CLAIMS, 3):
+        for claim in dict.fromkeys(["gas-cut"] * (name == "0") + dice.sample(self.CLAIMS, 3)):
             speaker = dice.choice(["nato", "nato", *(f"speaker_{i}" for i in range(30))])
             speakers.setdefault(speaker, []).append(Said(dice.choice(["asserts", "denies", "withholds"]), claim))
         sent = document(

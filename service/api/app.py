@@ -4,23 +4,33 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncGenerator
-from typing import Any
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, cast
 
 import orjson
+from graphql import OperationType
+from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.datastructures import QueryParams
+from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.http import GraphQLHTTPResponse
 from strawberry.types import ExecutionResult
 
 from service.api import tiles
+from service.api.answers import Answer, Answers, Moment, Now
 from service.api.context import Context, Projected
-from service.api.schema import formatted, schema
+from service.api.documents import document
+from service.api.fields import Kept
+from service.api.plans import Request, Unwritten
+from service.api.scalars import instant_text
+from service.api.schema import answered, failed, formatted, graphql_schema, printed, schema
 from service.domain.errors import BadArgument
 from service.log.grouping import Grouping
 
@@ -29,9 +39,14 @@ MIN_POSITION = "Onrecord-Min-Position"
 
 
 class _View(GraphQL[Context, None]):
-    def __init__(self, *, engine: AsyncEngine, projected: Projected, appending: Grouping, actor: str) -> None:
+    """Strawberry's own way: any request, by the interpreter."""
+
+    def __init__(
+        self, *, engine: AsyncEngine, reading: Engine, projected: Projected, appending: Grouping, actor: str
+    ) -> None:
         super().__init__(schema, graphql_ide=None, subscription_protocols=())
-        self._engine, self._projected, self._appending, self._actor = engine, projected, appending, actor
+        self._engine, self._reading, self._actor = engine, reading, actor
+        self._projected, self._appending = projected, appending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -40,13 +55,17 @@ class _View(GraphQL[Context, None]):
             told = {"errors": [{"message": str(error), "extensions": {"code": error.code}}]}
             await JSONResponse(told, status_code=400)(scope, receive, send)
 
-    async def get_context(self, request: Request | WebSocket, response: Response | WebSocket) -> Context:
+    async def get_context(self, request: HttpRequest | WebSocket, response: Response | WebSocket) -> Context:
         wanted = request.headers.get(MIN_POSITION, "0")
-        if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
-            raise BadArgument(f"{MIN_POSITION} is {wanted!r}; send a position, a whole number from 0")
-        return Context(self._engine, self._projected, self._appending, self._actor, min_position=int(wanted))
+        return self.context(_min_position(wanted))
 
-    async def process_result(self, request: Request, result: ExecutionResult) -> GraphQLHTTPResponse:
+    def context(self, min_position: int) -> Context:
+        """What a request carries that must see this position."""
+        return Context(
+            self._engine, self._reading, self._projected, self._appending, self._actor, min_position=min_position
+        )
+
+    async def process_result(self, request: HttpRequest, result: ExecutionResult) -> GraphQLHTTPResponse:
         answer: dict[str, Any] = {"data": result.data}
         if result.errors:
             answer["errors"] = [formatted(error) for error in result.errors]
@@ -55,18 +74,192 @@ class _View(GraphQL[Context, None]):
         return answer  # pyright: ignore[reportReturnType]
 
     def encode_json(self, data: object) -> bytes:
+        return _encoded(data)
+
+    def create_response(self, response_data: Any, sub_response: Response) -> Response:
+        response = super().create_response(response_data, sub_response)
+        response.headers["cache-control"] = "no-store"
+        return response
+
+
+@dataclass(frozen=True, slots=True)
+class _Sent:
+    """A request that may be answered without Strawberry: a query by GET, or by POST as JSON."""
+
+    get: bool
+    raw: bytes  #: the query string, or the body.
+    min_position: int
+    known: str  #: the entity tags of what the client has.
+
+    @property
+    def key(self) -> bytes:
+        """What tells the request from others."""
+        return sha256(b"?" * self.get + self.raw).digest()
+
+
+class _App(Starlette):
+    """Answers queries by compiled plans, or with what is known already; all else goes Strawberry's way."""
+
+    def __init__(self, view: _View, answers: Answers, now: Now, *, compiled: bool, **options: Any) -> None:
+        super().__init__(**options)
+        self._view, self._answers, self._now, self._compiled = view, answers, now, compiled
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if not self._compiled or scope["type"] != "http" or scope["path"] != "/graphql":
+            await super().__call__(scope, receive, send)
+            return
+        sent, receive = await _sent(scope, receive)
+        answer = sent and (await self._known(sent) or await self._read(sent))
+        match answer:
+            case None:
+                await super().__call__(scope, receive, send)
+            case Answer(body, tag, moment):
+                held = b"max-age=31536000, immutable" if moment is None else b"no-cache"
+                headers = [(b"etag", tag.encode()), (b"cache-control", held)]
+                assert sent is not None
+                if sent.get and tag in sent.known:
+                    await _send(send, 304, headers, b"")
+                else:
+                    await _send(send, 200, headers, body)
+            case bytes(body):
+                await _send(send, 200, [(b"cache-control", b"no-store")], body)
+
+    async def _known(self, sent: _Sent) -> Answer | None:
+        """What was answered before, if the record stands where it stood then."""
+        key = sent.key
+        kept = self._answers.get(key)
+        forever = kept.moment is None if kept else self._answers.tag(key, None) in sent.known
+        if sent.min_position == 0 and forever:
+            return kept or Answer(b"", self._answers.tag(key, None), None)
+        if kept is None and not sent.known:
+            return None
+        moment = await self._now.moment()
+        if moment is None or moment.position < sent.min_position:
+            return None
+        if kept is not None and kept.moment in (None, moment):
+            return kept
+        tag = self._answers.tag(key, moment)
+        # The client has it, though it is not kept here.
+        return Answer(b"", tag, moment) if sent.get and tag in sent.known else None
+
+    async def _read(self, sent: _Sent) -> Answer | bytes | None:
+        """The answer by a compiled plan; None where there is none, and the interpreter has the word."""
+        request = _request(sent)
+        if request is None:
+            return None
+        context = self._view.context(sent.min_position)
         try:
-            return orjson.dumps(data)
-        except TypeError:
-            # Half a surrogate pair that a message quotes from the request has no UTF-8.
-            return json.dumps(data).encode()
+            data = await context.answer(request, compiled=True)
+        except Unwritten:
+            return None
+        except Exception as error:  # noqa: BLE001 - told and logged as the interpreter's way does
+            return _encoded(failed(error, context))
+        body = _encoded(answered(data, None, context))
+        if context.snapshot is None or request.document.kept is Kept.NOT:
+            return body
+        forever = "head" not in context.seen and request.document.kept is Kept.FOR_EVER
+        return self._answers.put(sent.key, None if forever else Moment.of(context.snapshot), body)
 
 
-def create(*, engine: AsyncEngine, actor: str, debug: bool = False) -> Starlette:
-    """The service's app. Its events are sent by `actor`; it reads and writes through `engine`."""
+async def _sent(scope: Scope, receive: Receive) -> tuple[_Sent | None, Receive]:
+    """The request, if it may be answered without Strawberry, and how it is received from its beginning."""
+    method, content_type, wanted, known = scope["method"], b"", "0", ""
+    for name, value in scope["headers"]:
+        match name:
+            case b"content-type":
+                content_type = value
+            case b"onrecord-min-position":
+                wanted = value.decode("latin-1")
+            case b"if-none-match":
+                known = value.decode("latin-1")
+            case _:
+                pass
+    try:
+        min_position = _min_position(wanted)
+    except BadArgument:
+        return None, receive
+    if method == "GET":
+        return _Sent(True, scope["query_string"], min_position, known), receive
+    if method != "POST" or b"application/json" not in content_type:
+        return None, receive
+    messages: list[Message] = [await receive()]
+    while messages[-1].get("more_body"):
+        messages.append(await receive())
+    if messages[-1]["type"] != "http.request":
+        return None, _again(messages, receive)
+    raw = b"".join(message.get("body", b"") for message in messages)
+    return _Sent(False, raw, min_position, ""), _again(messages, receive)
+
+
+def _again(messages: list[Message], receive: Receive) -> Receive:
+    """As if nothing had been received yet."""
+    coming = iter(messages)
+
+    async def received() -> Message:
+        return next(coming, None) or await receive()
+
+    return received
+
+
+def _request(sent: _Sent) -> Request | None:
+    """The query that is sent; None for anything else, and for what somebody else refuses."""
+    try:
+        if sent.get:
+            given: Any = dict(QueryParams(sent.raw))
+            if given.get("variables"):
+                given["variables"] = json.loads(given["variables"])
+        else:
+            given = json.loads(sent.raw)
+        text, variables, name = (given.get(each) for each in ("query", "variables", "operationName"))
+        if "extensions" in given or not isinstance(variables, dict | None) or not isinstance(name, str | None):
+            return None
+        known = document(graphql_schema, text)
+        if known.errors or known.introspects:
+            return None
+        request = Request.of(graphql_schema, known, name, cast("dict[str, Any] | None", variables))
+    except Exception:  # noqa: BLE001 - whatever it is, it is told by who parses it once more
+        return None
+    return request if request is not None and request.operation.operation is OperationType.QUERY else None
+
+
+async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
+    told = [(b"content-length", str(len(body)).encode()), (b"content-type", b"application/json")] if body else []
+    await send({"type": "http.response.start", "status": status, "headers": told + headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _min_position(wanted: str) -> int:
+    if not (wanted.isascii() and wanted.isdigit() and len(wanted) < 19):
+        raise BadArgument(f"{MIN_POSITION} is {wanted!r}; send a position, a whole number from 0")
+    return int(wanted)
+
+
+def _encoded(data: object) -> bytes:
+    try:
+        return orjson.dumps(data, option=orjson.OPT_UTC_Z)
+    except TypeError:
+        # Half a surrogate pair that a message quotes from the request has no UTF-8.
+        return json.dumps(data, default=instant_text).encode()
+
+
+def create(
+    *,
+    engine: AsyncEngine,
+    reading: Engine,
+    actor: str,
+    compiled: bool = True,
+    answers_bytes: int = 64 * 1024 * 1024,
+    debug: bool = False,
+) -> Starlette:
+    """The service's app. Its events are sent by `actor`, through `engine`; queries read through `reading`, in threads.
+
+    Queries are answered by compiled plans, unless `compiled` is switched off, and what
+    they answered is kept in `answers_bytes`. Both change how long it takes, and nothing else.
+    """
     projected = Projected(engine)
     appending = Grouping(engine)
-    view = _View(engine=engine, projected=projected, appending=appending, actor=actor)
+    view = _View(engine=engine, reading=reading, projected=projected, appending=appending, actor=actor)
+    now = Now(engine)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -78,5 +271,14 @@ def create(*, engine: AsyncEngine, actor: str, debug: bool = False) -> Starlette
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
+            await now.close()
 
-    return Starlette(debug=debug, routes=[Route("/graphql", view), *tiles.routes(engine)], lifespan=lifespan)
+    return _App(
+        view,
+        Answers(printed(), answers_bytes),
+        now,
+        compiled=compiled,
+        debug=debug,
+        routes=[Route("/graphql", view), *tiles.routes(engine)],
+        lifespan=lifespan,
+    )

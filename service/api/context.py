@@ -5,15 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from service.api.loading import Selection
+from service.api.plans import Request
 from service.domain.errors import NothingProjected, NotYetProjected
 from service.log import NewEvent, Outcome
 from service.log.grouping import Grouping
 from service.projector import CHANNEL
-from service.queries.snapshot import View, view
+from service.queries.snapshot import Snapshot, View, view
 
 Result = TypeVar("Result")
 
@@ -77,13 +77,15 @@ class Projected:
 class Context:
     """One request."""
 
-    engine: AsyncEngine
+    engine: AsyncEngine  #: what it writes through.
+    reading: Engine
     projected: Projected
     appending: Grouping
     actor: str
     min_position: int = 0  #: what the request must at least see.
-    selection: Selection | None = None  #: its operation, once it is known.
+    request: Request | None = None  #: its operation, once it is known.
     seen: dict[str, int] = field(default_factory=dict[str, int])  #: what it was answered from: position and head.
+    snapshot: Snapshot | None = None  #: the same, in full.
 
     async def read(self, work: Callable[[View], Result]) -> Result:
         """Do `work` in one snapshot: one READ ONLY, REPEATABLE READ transaction on one connection.
@@ -91,9 +93,27 @@ class Context:
         Raises NotYetProjected where the request must see more than is projected in time.
         """
         await self._caught_up()
-        async with self.engine.connect() as conn:
-            conn = await conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            return await conn.run_sync(self._in_snapshot, work)
+        return await asyncio.to_thread(self._read, work)
+
+    def _read(self, work: Callable[[View], Result]) -> Result:
+        # In a thread, which waits for the database at no cost: a large page comes in dozens of
+        # pieces, and the event loop would have to be woken for each.
+        with self.reading.connect() as conn:
+            conn = conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            return self._in_snapshot(conn, work)
+
+    async def answer(self, request: Request, *, compiled: bool) -> dict[str, Any]:
+        """What is selected of the root, all of it of one snapshot. Raises as `read` and plans do."""
+        plan = request.plan(compiled=compiled)
+        loaded = [field for field in plan.fields.values() if field.loader is not None]
+        if not loaded:
+            return plan.write(None, request.variables, [None])[0]
+        (root,) = await self.read(lambda view: plan.write(view, request.variables, [None]))
+        asked = {field.position_asked(request.variables) for field in loaded}
+        if len(asked) == 1 and (position := asked.pop()) is not None and position <= self.seen["position"]:
+            # Of a position alone the answer never changes, wherever the head is; once it is there.
+            self.seen = {"position": position}
+        return root
 
     async def _caught_up(self) -> None:
         if self.min_position and not await self.projected.wait_for(self.min_position, WAIT_S):
@@ -103,6 +123,7 @@ class Context:
         begun = view(conn)
         if begun is None:
             raise NothingProjected
+        self.snapshot = begun.snapshot
         self.seen = {"position": begun.position, "head": begun.snapshot.head}
         return work(begun)
 

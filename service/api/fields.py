@@ -1,18 +1,73 @@
-"""How the types of the API declare fields that are loaded, and lists that are paged."""
+"""How the types of the API declare what they are read from, what is loaded, and lists that are paged."""
 
 import inspect
-from collections.abc import Callable
-from dataclasses import field
-from typing import Annotated, Any, Generic, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from functools import cached_property
+from typing import Annotated, Any, Final, Generic, NamedTuple, TypeVar, cast
 
 import strawberry
-from strawberry.types import Info
 
 from service.api.cursors import PAGE_DEFAULT, PAGE_MAX, Scope
-from service.api.loading import LOAD, Loaded, Loader, taken
 from service.api.scalars import Instant, Moment, Position
-from service.queries.paging import Key, Slice
-from service.queries.snapshot import AsOf
+from service.queries.paging import Slice
+from service.queries.snapshot import AsOf, View
+
+#: Where a field's metadata names its loader, and how long what it answers holds.
+LOAD: Final = "load"
+KEPT: Final = "kept"
+#: Where a type keeps how its fields are read off a row.
+READS: Final = "__reads__"
+
+Arguments = Mapping[str, Any]
+#: Takes a view, the parents and the field's arguments; gives a value (or Failure) for each parent.
+Loader = Callable[[View, Sequence[Any], Arguments], Sequence[Any]]
+Type = TypeVar("Type", bound=type)
+
+
+class Failure(NamedTuple):
+    """What a field answers instead of a value."""
+
+    error: Exception
+
+
+class Dated(NamedTuple):
+    """A row that was read as of another moment than its field was; what is below it goes on from there."""
+
+    as_of: AsOf
+    named: bool | None  #: whether that was asked for; None: if it was above.
+    row: Any
+
+
+class Kept(IntEnum):
+    """How long an answer may be kept that holds a field."""
+
+    NOT = 0  #: it depends on more than the record.
+    WHILE_PROJECTED = 1  #: until the record or the generation moves on.
+    FOR_EVER = 2  #: if it is of a position.
+
+
+#: The types, by the classes of their rows, of those that an interface stands for.
+ROWS: Final[dict[type, Any]] = {}
+
+
+def reads(row: type | None = None, /, **how: str | Callable[[Any], Any]) -> Callable[[Type], Type]:
+    """How the fields of a type are read off its rows: by an attribute's name, or a function of the row.
+
+    A field that is not named is read off the attribute that has its name. This is the
+    only place where a type of the API meets what is behind it. `row` is the rows' class,
+    where an interface may stand for the type.
+    """
+
+    def declare(cls: Type) -> Type:
+        setattr(cls, READS, {**getattr(cls, READS, {}), **how})
+        if row is not None:
+            ROWS[row] = cast(Any, cls).__strawberry_definition__
+        return cls
+
+    return declare
+
 
 Item = TypeVar("Item")
 
@@ -57,7 +112,13 @@ _AS_OF = inspect.Parameter(
 
 
 def related(
-    load: Loader, *, description: str, paged: bool = False, timed: bool = False, name: str | None = None
+    load: Loader,
+    *,
+    description: str,
+    paged: bool = False,
+    timed: bool = False,
+    name: str | None = None,
+    kept: Kept = Kept.FOR_EVER,
 ) -> Any:
     """A field whose value `load` fetches, for all parents of a level at once.
 
@@ -87,30 +148,45 @@ def related(
                 )
                 for each, kind, description in _PAGE_ARGUMENTS
             ]
-        own = parameters[0].replace(kind=inspect.Parameter.POSITIONAL_OR_KEYWORD)
-        info = inspect.Parameter("info", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Info[Any, Any])
-
-        def resolver(self: Any, info: Info[Any, Any], **_: Any) -> Any:
-            return taken(self, info)
-
-        resolver.__name__, resolver.__qualname__ = stub.__name__, stub.__qualname__
-        resolver.__module__ = stub.__module__
-        resolver.__signature__ = signature.replace(parameters=[own, info, *parameters[1:]])  # pyright: ignore[reportFunctionMemberAccess]
-        resolver.__annotations__ = {
-            "info": Info[Any, Any],
+        stub.__signature__ = signature.replace(parameters=parameters)  # pyright: ignore[reportFunctionMemberAccess]
+        stub.__annotations__ = {
             **{each.name: each.annotation for each in parameters[1:]},
             "return": signature.return_annotation,
         }
-        return cast(Any, strawberry.field)(resolver=resolver, description=description, metadata={LOAD: load}, name=name)
+        metadata = {LOAD: load, KEPT: kept}
+        # The stub is never called: plans load the field, and tell the interpreter.
+        return cast(Any, strawberry.field)(resolver=stub, description=description, metadata=metadata, name=name)
 
     return declare
 
 
-def fresh() -> Loaded:
-    """The place for what is loaded, empty."""
-    return {}
+@dataclass(eq=False)
+class Paged:
+    """A page of a list, as it was loaded."""
+
+    name: str  #: of the list.
+    parent: str  #: of which it is.
+    filters: Arguments
+    read_at: AsOf  #: the moment that the page was read as of.
+    of: Slice[Any]
+    where: Any = None  #: what the whole list is filtered by, where it can be counted.
+    counted: Any = None  #: that count, once it was taken.
+
+    @cached_property
+    def _scope(self) -> Scope:
+        return Scope.of(self.name, self.parent, self.filters)
+
+    def cursor(self, i: int) -> str | None:
+        """The cursor of an item; None on an empty page."""
+        return self._scope.cursor(self.read_at, self.of.keys[i]) if self.of.keys else None
 
 
+@reads(
+    has_next_page="of.has_next",
+    has_previous_page="of.has_previous",
+    start_cursor=lambda page: page.cursor(0),
+    end_cursor=lambda page: page.cursor(-1),
+)
 @strawberry.type(description="Where a page stands in its list.")
 class PageInfo:
     has_next_page: bool = strawberry.field(description="whether more follows")
@@ -119,39 +195,16 @@ class PageInfo:
     end_cursor: str | None = strawberry.field(description="the cursor of the last item; null on an empty page")
 
 
+@reads(node=lambda edge: edge[0].of.items[edge[1]], cursor=lambda edge: edge[0].cursor(edge[1]))
 @strawberry.type(description="An item of a page with its cursor.")
 class Edge(Generic[Item]):
     node: Item = strawberry.field(description="the item")
-    scope: strawberry.Private[Scope]
-    read_at: strawberry.Private[AsOf]
-    key: strawberry.Private[Key]
-
-    @strawberry.field(description="where the item stands in its list")
-    def cursor(self) -> str:
-        return self.scope.cursor(self.read_at, self.key)
+    cursor: str = strawberry.field(description="where the item stands in its list")
 
 
+@reads(nodes="of.items", edges=lambda page: [(page, i) for i in range(len(page.of.items))], page_info=lambda page: page)
 @strawberry.type(description="A page of a list.")
 class Connection(Generic[Item]):
     nodes: list[Item] = strawberry.field(description="the items")
-    scope: strawberry.Private[Scope]
-    read_at: strawberry.Private[AsOf]  #: the moment that the page was read as of.
-    of: strawberry.Private[Slice[Any]]
-    loaded: strawberry.Private[Loaded] = field(default_factory=fresh)
-
-    @strawberry.field(description="the items with their cursors")
-    def edges(self) -> list[Edge[Item]]:
-        return [
-            Edge(node=node, scope=self.scope, read_at=self.read_at, key=key)
-            for node, key in zip(self.nodes, self.of.keys, strict=True)
-        ]
-
-    @strawberry.field(description="where this page stands in the list")
-    def page_info(self) -> PageInfo:
-        keys = self.of.keys
-        return PageInfo(
-            has_next_page=self.of.has_next,
-            has_previous_page=self.of.has_previous,
-            start_cursor=self.scope.cursor(self.read_at, keys[0]) if keys else None,
-            end_cursor=self.scope.cursor(self.read_at, keys[-1]) if keys else None,
-        )
+    edges: list[Edge[Item]] = strawberry.field(description="the items with their cursors")
+    page_info: PageInfo = strawberry.field(description="where this page stands in the list")

@@ -1,7 +1,6 @@
 """The mutations. What becomes of an article is data, never an error."""
 
 from collections.abc import Callable
-from dataclasses import field as own
 from typing import Annotated, Any, cast
 
 import strawberry
@@ -9,9 +8,8 @@ from strawberry.types import Info
 
 from service import log, projector
 from service.api.context import Context
-from service.api.fields import arg, fresh, related
+from service.api.fields import arg, related
 from service.api.inputs import ArticleInput, as_sent, to_article
-from service.api.loading import Loaded
 from service.api.scalars import Instant, Position
 from service.api.types import Article, Event, PolicyArgument, Problem, Verdict, event_at
 from service.domain import article as documents
@@ -78,7 +76,6 @@ class CurationAccepted:
     position: Position = strawberry.field(description="where it is recorded")
     recorded_at: Instant = strawberry.field(description="when it was recorded")
     projected: bool = strawberry.field(description="whether beliefs hold it already; if not they soon will")
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @related(event_at, description="the event, with the beliefs that it changed")
     def event(self) -> Event | None: ...
@@ -88,7 +85,6 @@ class CurationAccepted:
 class CurationRepeated:
     position: Position = strawberry.field(description="where it was first recorded")
     projected: bool = strawberry.field(description="whether beliefs hold it")
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @related(event_at, description="the event, with the beliefs that it changed")
     def event(self) -> Event | None: ...
@@ -150,8 +146,6 @@ Wait = Annotated[float, arg(_WAIT)]
 
 @strawberry.type(description="What can be recorded.")
 class Mutation:
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
     @strawberry.mutation(description="record an article, or its next revision")
     async def record_article(
         self,
@@ -185,7 +179,7 @@ class Mutation:
         except DocumentInvalid as error:
             return _refused(error)
         new = NewEvent.of(event, actor=info.context.actor)
-        return (await _append(info, [new], [url], wait_seconds))[0]
+        return (await _append(info, [new], [url], [[]], wait_seconds))[0]
 
     @strawberry.mutation(description="say what recording an article would do, and record nothing")
     async def preview_article(
@@ -334,8 +328,8 @@ def _preview(
         moves=[
             BeliefPreview(
                 slug=each.claim,
-                before=None if each.before is None else Verdict.from_domain(each.before),
-                after=None if each.after is None else Verdict.from_domain(each.after),
+                before=None if each.before is None else Verdict(**each.before._asdict()),
+                after=None if each.after is None else Verdict(**each.after._asdict()),
                 retroactive=each.retroactive,
             )
             for each in change.transitions
@@ -358,12 +352,10 @@ async def _answered(info: Info[Context, Any], make: Callable[[View], list[Any]],
 
     def answer(view: View) -> list[Any]:
         answers = make(view)
-        raw = cast(Any, info)._raw_info
-        definition = raw.parent_type.fields[raw.field_name]
-        below = [node.selection_set for node in raw.field_nodes if node.selection_set is not None]
-        assert info.context.selection is not None
-        info.context.selection.descend(view, definition, answers, below)
-        return answers
+        request = info.context.request
+        assert request is not None
+        field = request.plan(compiled=False).fields[cast(str, info.path.key)]
+        return field.write(view, request.variables, answers)
 
     try:
         return await info.context.read(answer)
@@ -381,34 +373,35 @@ async def _record(info: Info[Context, Any], inputs: list[ArticleInput], wait_s: 
             articles.append(_refused(error))
     good = [each for each in articles if isinstance(each, documents.Article)]
     new = [NewEvent.of_article(article, actor=info.context.actor) for article in good]
-    recorded = await _append(info, new, [article.url for article in good], wait_s)
-    for article, outcome in zip(good, recorded, strict=True):
-        if isinstance(outcome, ArticleAccepted):
-            outcome.warnings = _warnings(article)
-    outcomes = iter(recorded)
+    warnings = [_warnings(article) for article in good]
+    outcomes = iter(await _append(info, new, [article.url for article in good], warnings, wait_s))
     return [each if isinstance(each, ArticleRefused) else next(outcomes) for each in articles]
 
 
-async def _append(info: Info[Context, Any], new: list[NewEvent], urls: list[str], wait_s: float) -> list[Any]:
+async def _append(
+    info: Info[Context, Any], new: list[NewEvent], urls: list[str], warnings: list[list[Problem]], wait_s: float
+) -> list[Any]:
     """Append, wait until it is projected, and answer with what is selected of the articles."""
     _check_wait(wait_s)
     context = info.context
     outcomes = await context.append(new)
     last = max((each.position for each in outcomes if not isinstance(each, Refused)), default=0)
     projected = await context.projected.wait_for(last, wait_s)
-    bare = [_outcome(each, None, projected=False) for each in outcomes]
+    bare = [_outcome(each, None, told, projected=False) for each, told in zip(outcomes, warnings, strict=True)]
 
     def answer(view: View) -> list[Any]:
         if not projected:
             return bare
-        found = articles_by_url(view, urls)
-        articles = {url: Article.from_domain(article) for url, article in found.items()}
-        return [_outcome(each, articles.get(url), projected=True) for each, url in zip(outcomes, urls, strict=True)]
+        articles = articles_by_url(view, urls)
+        return [
+            _outcome(each, articles.get(url), told, projected=True)
+            for each, url, told in zip(outcomes, urls, warnings, strict=True)
+        ]
 
     return await _answered(info, answer, bare)
 
 
-def _outcome(outcome: Outcome, article: Article | None, *, projected: bool) -> Any:
+def _outcome(outcome: Outcome, article: Any, warnings: list[Problem], *, projected: bool) -> Any:
     match outcome:
         case Appended(position, recorded_at):
             return ArticleAccepted(
@@ -416,7 +409,7 @@ def _outcome(outcome: Outcome, article: Article | None, *, projected: bool) -> A
                 recorded_at=Instant(recorded_at),
                 projected=projected,
                 article=article,
-                warnings=[],
+                warnings=warnings,
             )
         case Repeated(position, retracted_at):
             return ArticleRepeated(

@@ -1,20 +1,18 @@
 """The queries."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import field as own
 from dataclasses import replace
-from functools import partial
 from typing import Annotated, Any, Final, cast
 
 import strawberry
 
-from service.api.fields import Connection, arg, fresh, related
+from service.api.fields import Arguments, Connection, Dated, Kept, Loader, arg, related
 from service.api.loaders import many, one
-from service.api.loading import Arguments, Loaded, Loader
 from service.api.scalars import Instant, Position
 from service.api.types import (
     Article,
     BeliefChange,
+    Changed,
     Claim,
     ClaimConnection,
     Event,
@@ -25,7 +23,6 @@ from service.api.types import (
     PolicyArgument,
     Replay,
     Speaker,
-    Statement,
     Topic,
     policy_of,
 )
@@ -97,20 +94,9 @@ def _claims(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequenc
         _root,
         # The policy in force is that of the moment of the page, which a cursor may have kept.
         lambda view, _, __, page: [stored_claims.claims(view, wanted, policy or view.policy, order, page)],
-        Claim.from_domain,
-        connection=partial(_claim_connection, wanted, policy),
+        where=lambda _: (wanted, policy),
     )
     return load(view, parents, arguments)
-
-
-def _claim_connection(
-    wanted: stored_claims.ClaimFilter, policy: policies.Policy | None, _: Any, **page: Any
-) -> ClaimConnection:
-    return ClaimConnection(where=(wanted, policy), **page)
-
-
-def _same(made: Any) -> Any:
-    return made
 
 
 def _root(_: Any) -> str:
@@ -160,9 +146,7 @@ def _nodes(view: View, ids: Sequence[str]) -> list[Any]:
     for (then, kind), names in wanted.items():
         at = view if then is None else view.at(then, named=True)
         for name, node in _FETCH_NODES[kind](at, names).items():
-            if then is not None:
-                node.as_of, node.id = then, f"{node.id}@{then}"
-            found[then, kind, name] = node
+            found[then, kind, name] = node if then is None else Dated(then, True, node)
     return [found.get(key) for key in keys]
 
 
@@ -185,13 +169,13 @@ def _numbers(names: Sequence[str]) -> dict[int, str]:
 def _articles_by_name(view: View, names: Sequence[str]) -> dict[str, Any]:
     at = _numbers(names)
     found = stored_articles.articles_by_position(view, at)
-    return {at[position]: Article.from_domain(each) for position, each in found.items()}
+    return {at[position]: each for position, each in found.items()}
 
 
 def _events_by_name(view: View, names: Sequence[str]) -> dict[str, Any]:
     at = _numbers(names)
     found = log_entries.events_by_position(view, at)
-    return {at[position]: Event.from_domain(each) for position, each in found.items()}
+    return {at[position]: each for position, each in found.items()}
 
 
 def _statements_by_name(view: View, names: Sequence[str]) -> dict[str, Any]:
@@ -201,19 +185,13 @@ def _statements_by_name(view: View, names: Sequence[str]) -> dict[str, Any]:
         if len(parts) == 2 and len(_numbers(parts)) == len(set(parts)) and int(parts[1]) < 1000:
             at[int(parts[0]), int(parts[1])] = name
     found = stored_statements.by_place(view, at)
-    return {at[place]: Statement.from_domain(each) for place, each in found.items()}
+    return {at[place]: each for place, each in found.items()}
 
 
 _FETCH_NODES: dict[str, Callable[[View, Sequence[str]], Mapping[str, Any]]] = {
-    "Claim": lambda view, names: {
-        slug: Claim.from_domain(each) for slug, each in stored_claims.claims_by_slug(view, names).items()
-    },
-    "Speaker": lambda view, names: {
-        slug: Speaker.from_domain(each) for slug, each in stored_articles.speakers_by_slug(view, names).items()
-    },
-    "Outlet": lambda view, names: {
-        slug: Outlet.from_domain(each) for slug, each in stored_articles.outlets_by_slug(view, names).items()
-    },
+    "Claim": stored_claims.claims_by_slug,
+    "Speaker": stored_articles.speakers_by_slug,
+    "Outlet": stored_articles.outlets_by_slug,
     "Article": _articles_by_name,
     "Event": _events_by_name,
     "Statement": _statements_by_name,
@@ -248,9 +226,13 @@ def _changes(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequen
         if start > to:
             raise BadArgument(f"from is {start} and to is {to}; name the earlier position first")
         found = stored_claims.changes(view, policy, start=start, to=to, page=page)
-        return [replace(found, items=[BeliefChange.from_domain(each, policy, start, to) for each in found.items])]
+        return [
+            replace(
+                found, items=[Changed(each.claim, each.before, each.after, policy, start, to) for each in found.items]
+            )
+        ]
 
-    load = many("changes", stored_claims.CHANGES, _root, fetch, _same)
+    load = many("changes", stored_claims.CHANGES, _root, fetch)
     return load(view, parents, arguments)
 
 
@@ -269,26 +251,27 @@ def _replay(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequenc
         against=policies.policy(against) if against not in (None, replaying.STORED) else against,
         events_max=REPLAYED_MAX,
     )
-    return [Replay.from_domain(comparison) for _ in parents]
+    return [comparison for _ in parents]
 
 
-def _by_argument(
-    name: str, fetch: Callable[[View, list[Any]], Mapping[Any, Any]], make: Callable[[Any], Any]
-) -> Loader:
+def _by_argument(name: str, fetch: Callable[[View, list[Any]], Mapping[Any, Any]]) -> Loader:
     """A single thing, looked up by an argument of its field."""
 
     def load(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
         key = arguments[name]
-        return one(lambda _: key, lambda view, keys, _: fetch(view, list(keys)), make)(view, parents, arguments)
+        return one(lambda _: key, lambda view, keys, _: fetch(view, list(keys)))(view, parents, arguments)
 
     return load
 
 
-def _listed(
-    name: str, order: Order, fetch: Callable[[View, Arguments, Page], Slice[Any]], make: Callable[[Any], Any]
-) -> Loader:
+def _listed(name: str, order: Order, fetch: Callable[[View, Arguments, Page], Slice[Any]]) -> Loader:
     """A list below the root."""
-    return many(name, order, _root, lambda view, _, arguments, page: [fetch(view, arguments, page)], make)
+    return many(name, order, _root, lambda view, _, arguments, page: [fetch(view, arguments, page)])
+
+
+def _topics(view: View, page: Page) -> Slice[str]:
+    found = stored_articles.topics(view, page)
+    return Slice([each.topic for each in found.items], found.keys, found.has_next, found.has_previous)
 
 
 def _events(view: View, arguments: Arguments, page: Page) -> Any:
@@ -309,16 +292,13 @@ Slug = Annotated[str, arg("the slug that names it")]
 
 @strawberry.type(description="What is on record, and what is believed because of it.")
 class Query:
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @related(_log, description="the log, and how far it is projected")
+    @related(_log, kept=Kept.NOT, description="the log, and how far it is projected")
     def log(self) -> Log: ...
 
     @related(
         _by_argument(
             "slug",
             lambda view, slugs: stored_claims.claims_by_slug(view, slugs),
-            Claim.from_domain,
         ),
         timed=True,
         description="the claim with this slug; null where no statement on it is recorded",
@@ -336,8 +316,7 @@ class Query:
         _listed(
             "topics",
             stored_articles.TOPICS.order,
-            lambda view, _, page: stored_articles.topics(view, page),
-            lambda topic: Topic(slug=topic.topic),
+            lambda view, _, page: _topics(view, page),
         ),
         paged=True,
         timed=True,
@@ -349,7 +328,6 @@ class Query:
         _by_argument(
             "slug",
             lambda view, slugs: stored_articles.outlets_by_slug(view, slugs),
-            Outlet.from_domain,
         ),
         timed=True,
         description="the outlet with this slug; null where none is known",
@@ -361,7 +339,6 @@ class Query:
             "outlets",
             stored_articles.OUTLETS.order,
             lambda view, _, page: stored_articles.outlets(view, page),
-            Outlet.from_domain,
         ),
         paged=True,
         timed=True,
@@ -373,7 +350,6 @@ class Query:
         _by_argument(
             "slug",
             lambda view, slugs: stored_articles.speakers_by_slug(view, slugs),
-            Speaker.from_domain,
         ),
         timed=True,
         description="the speaker with this slug; null where none is known",
@@ -385,7 +361,6 @@ class Query:
             "speakers",
             stored_articles.SPEAKERS.order,
             lambda view, _, page: stored_articles.speakers(view, page),
-            Speaker.from_domain,
         ),
         paged=True,
         timed=True,
@@ -397,7 +372,6 @@ class Query:
         _by_argument(
             "url",
             lambda view, urls: stored_articles.articles_by_url(view, urls),
-            Article.from_domain,
         ),
         timed=True,
         description="the article with this URL, in its newest revision; null where it is not recorded",
@@ -414,7 +388,6 @@ class Query:
                 outlet=arguments.get("outlet"),
                 live=arguments.get("live"),
             ),
-            Article.from_domain,
         ),
         paged=True,
         timed=True,
@@ -430,7 +403,6 @@ class Query:
         _by_argument(
             "position",
             lambda view, at: log_entries.events_by_position(view, at),
-            Event.from_domain,
         ),
         timed=True,
         description="the event at this position; null where the log has not come so far",
@@ -438,7 +410,7 @@ class Query:
     def event(self, position: Annotated[Position, arg("its place in the log")]) -> Event | None: ...
 
     @related(
-        _listed("events", log_entries.EVENTS.order, _events, Event.from_domain),
+        _listed("events", log_entries.EVENTS.order, _events),
         paged=True,
         timed=True,
         description="the events of the log, oldest first",
@@ -464,6 +436,7 @@ class Query:
 
     @related(
         _replay,
+        kept=Kept.NOT,
         description="the log folded anew, by another policy or with somebody left out, and what comes out differently",
     )
     def replay(
@@ -479,7 +452,9 @@ class Query:
         ] = None,
     ) -> Replay: ...
 
-    @related(_policies, timed=True, description="the policies that there are, and those projected")
+    @related(
+        _policies, timed=True, kept=Kept.WHILE_PROJECTED, description="the policies that there are, and those projected"
+    )
     def policies(self) -> list[Policy]: ...
 
     @related(_node, description="whatever this id names; null where nothing does")

@@ -1,19 +1,20 @@
 """The schema, and what happens around an operation: loading it, and telling what went wrong."""
 
-from collections.abc import AsyncGenerator
-from typing import Any, cast
+import contextlib
+from collections.abc import AsyncGenerator, Callable, Generator
+from typing import Any, Final, cast
 
 import strawberry
 import structlog
 from graphql import (
-    FieldNode,
-    FragmentDefinitionNode,
     GraphQLError,
+    GraphQLField,
+    GraphQLInterfaceType,
     GraphQLObjectType,
+    GraphQLResolveInfo,
+    GraphQLUnionType,
     OperationType,
-    get_argument_values,
     get_operation_ast,
-    get_variable_values,
 )
 from sqlalchemy.exc import DBAPIError
 from strawberry.extensions import SchemaExtension
@@ -21,8 +22,10 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext
 
 from service.api.context import Context
-from service.api.loading import LOAD, Selection
+from service.api.documents import Document, document
+from service.api.fields import LOAD, Failure
 from service.api.mutation import Mutation
+from service.api.plans import Request, Told, reader, type_name
 from service.api.query import Query
 from service.api.scalars import SCALARS
 from service.api.types import Article, Claim, Event, Outlet, Speaker, Statement
@@ -32,7 +35,22 @@ _log = structlog.get_logger("onrecord.api")
 
 
 class Loading(SchemaExtension):
-    """Loads everything that a query selects before it is executed, in one snapshot."""
+    """Loads everything that a query selects before the interpreter executes it, in one snapshot."""
+
+    _document: Document | None = None
+
+    def on_parse(self) -> Generator[None]:
+        execution = self.execution_context
+        # What cannot be parsed is parsed once more, by who tells of it.
+        with contextlib.suppress(Exception):
+            self._document = document(graphql_schema, execution.query or "")
+            execution.graphql_document = self._document.node
+        yield
+
+    def on_validate(self) -> Generator[None]:
+        if self._document is not None:
+            self.execution_context.pre_execution_errors = self._document.errors
+        yield
 
     async def on_execute(self) -> AsyncGenerator[None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
         await self._load()
@@ -41,48 +59,19 @@ class Loading(SchemaExtension):
     async def _load(self) -> None:
         execution = self.execution_context
         context = cast(Context, execution.context)
-        document = execution.graphql_document
-        assert document is not None
+        assert self._document is not None
         named = execution._provided_operation_name  # pyright: ignore[reportPrivateUsage]
-        operation = get_operation_ast(document, named)
-        if operation is None:
+        if get_operation_ast(self._document.node, named) is None:
             raise BadArgument("the document holds several operations; say which by operationName")
-        graphql_schema = schema._schema  # pyright: ignore[reportPrivateUsage]
-        variables = get_variable_values(graphql_schema, operation.variable_definitions or (), execution.variables or {})
-        if isinstance(variables, list):
-            return  # They are refused when it is executed.
-        fragments = {each.name.value: each for each in document.definitions if isinstance(each, FragmentDefinitionNode)}
-        selection = context.selection = Selection(graphql_schema, fragments, variables)
-        if operation.operation is not OperationType.QUERY:
-            return
-        of = cast(GraphQLObjectType, graphql_schema.query_type)
-        execution.root_value = root = Query()
-        fields = selection.collect(of, [operation.selection_set])
-        loaded = [nodes[0] for nodes in fields.values() if _is_loaded(of, nodes[0].name.value)]
-        if not loaded:
-            return
-        await context.read(lambda view: selection.load(view, of, [root], [operation.selection_set]))
-        asked = {_position_asked(selection, of, node) for node in loaded}
-        if len(asked) == 1 and (position := asked.pop()) is not None and position <= context.seen["position"]:
-            # Of a position alone the answer never changes, wherever the head is; once it is there.
-            context.seen = {"position": position}
+        context.request = Request.of(graphql_schema, self._document, named, execution.variables)
+        # Variables that are refused are so when it is executed.
+        if context.request is not None and context.request.operation.operation is OperationType.QUERY:
+            execution.root_value = await context.answer(context.request, compiled=False)
 
     def get_results(self) -> dict[str, Any]:
         """Every answer says where in the log it was given, unasked."""
         seen = cast(Context, self.execution_context.context).seen
         return {"log": seen} if seen else {}
-
-
-def _position_asked(selection: Selection, of: GraphQLObjectType, node: FieldNode) -> int | None:
-    """The position that a root field is asked as of, if it names one."""
-    arguments = get_argument_values(of.fields[node.name.value], node, selection.variables)
-    asked: dict[str, Any] = arguments.get("asOf") or {}
-    return asked.get("position")
-
-
-def _is_loaded(of: GraphQLObjectType, name: str) -> bool:
-    definition = of.fields.get(name)
-    return definition is not None and LOAD in definition.extensions["strawberry-definition"].metadata
 
 
 class _Schema(strawberry.Schema):
@@ -116,6 +105,21 @@ def formatted(error: GraphQLError) -> dict[str, Any]:
     return {**told, "extensions": {"code": code}}
 
 
+def failed(error: Exception, context: Context) -> dict[str, Any]:
+    """The answer where nothing could be read, as the interpreter's way gives it."""
+    located = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
+    schema.process_errors([located])
+    return answered(None, [located], context)
+
+
+def answered(data: Any, errors: list[GraphQLError] | None, context: Context) -> dict[str, Any]:
+    """An answer as it is sent."""
+    answer: dict[str, Any] = {"data": data}
+    if errors:
+        answer["errors"] = [formatted(error) for error in errors]
+    return {**answer, "extensions": {"log": context.seen}} if context.seen else answer
+
+
 schema = _Schema(
     query=Query,
     mutation=Mutation,
@@ -123,6 +127,39 @@ schema = _Schema(
     extensions=[Loading],
     config=StrawberryConfig(scalar_map=SCALARS),
 )
+#: The same, as graphql-core knows it.
+graphql_schema: Final = schema._schema  # pyright: ignore[reportPrivateUsage]
+
+
+def _resolver(of: GraphQLObjectType, field: GraphQLField) -> Callable[..., Any]:
+    stated = field.extensions["strawberry-definition"]
+    read: Callable[[Any], Any] = (lambda _: None) if LOAD in stated.metadata else reader(of, stated.python_name)
+
+    def resolve(source: Any, info: GraphQLResolveInfo[Any], **_: Any) -> Any:
+        value = source[cast(str, info.path.key)] if isinstance(source, Told) else read(source)
+        if isinstance(value, Failure):
+            raise value.error
+        return value
+
+    return resolve
+
+
+def _type_of(value: Any, _: Any, of: Any) -> str:
+    return value.of if isinstance(value, Told) else type_name(of, value)
+
+
+def _tell() -> None:
+    """Let the interpreter take its values from what plans loaded, and else off rows as plans do."""
+    for of in graphql_schema.type_map.values():
+        if isinstance(of, GraphQLInterfaceType | GraphQLUnionType):
+            of.resolve_type = _type_of
+        elif isinstance(of, GraphQLObjectType) and not of.name.startswith("__"):
+            of.is_type_of = None
+            for field in of.fields.values() if of is not graphql_schema.mutation_type else ():
+                field.resolve = _resolver(of, field)
+
+
+_tell()
 
 
 def printed() -> str:

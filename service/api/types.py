@@ -1,22 +1,21 @@
 """The types of the API: what is promised to others, each field with its meaning.
 
-`from_domain` is the only place where a type meets the domain; a field that needs
-more of the database names a loader of `loaders`.
+A type is never made: its fields are read off rows, which are the domain's own objects,
+and `reads` says how where the names differ. A field that needs more of the database
+names a loader, made by `loaders`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import field as own
-from typing import Annotated, Any, Final
+from collections.abc import Sequence
+from typing import Annotated, Any, Final, NamedTuple
 
 import orjson
 import strawberry
 
 from service import texts, tree
-from service.api.fields import PAGING, Connection, arg, fresh, related
+from service.api.fields import PAGING, Arguments, Connection, Dated, Kept, Paged, arg, reads, related
 from service.api.loaders import many, one
-from service.api.loading import Arguments, Loaded
 from service.api.scalars import Axis, Instant, Json, Moment, Position
-from service.audit import digests, replaying
+from service.audit import digests
 from service.domain import policies
 from service.domain.article import Certainty, ChangeOf, Form, Stance
 from service.domain.article import Reader as ReaderKind
@@ -50,36 +49,27 @@ def filters_of(arguments: Arguments) -> dict[str, Any]:
 
 
 def _believed(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
-    found = stored_claims.beliefs(view, [claim.slug for claim in parents], policy_of(view, arguments))
-    return [Belief.from_domain(found[claim.slug]) for claim in parents]
+    found = stored_claims.beliefs(view, [claim.claim for claim in parents], policy_of(view, arguments))
+    return [found[claim.claim] for claim in parents]
 
 
 def _total_count(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    return [sum(_counts(view, connection).values()) for connection in parents]
+    return [sum(_counts(view, page).values()) for page in parents]
 
 
 def _by_state(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    counted = [_counts(view, connection) for connection in parents]
-    return [StateCounts(**{state.value: count for state, count in counts.items()}) for counts in counted]
+    return [StateCounts(**{state.value: count for state, count in _counts(view, page).items()}) for page in parents]
 
 
-def _counts(view: View, connection: "ClaimConnection") -> dict[policies.State, int]:
-    if connection.counted is None:
-        wanted, policy = connection.where
-        connection.counted = stored_claims.count_by_state(view, wanted, policy or view.policy)
-    return connection.counted
-
-
-def _claims_of_article(article: "Article", **page: Any) -> "ClaimConnection":
-    return ClaimConnection.of_all(ClaimFilter(article=article.position), page)
-
-
-def _claims_of_topic(topic: "Topic", **page: Any) -> "ClaimConnection":
-    return ClaimConnection.of_all(ClaimFilter(topic=topic.slug), page)
+def _counts(view: View, page: Paged) -> dict[policies.State, int]:
+    if page.counted is None:
+        wanted, policy = page.where
+        page.counted = stored_claims.count_by_state(view, wanted, policy or view.policy)
+    return page.counted
 
 
 def _stands(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    places = [(said.claim_slug, (said.position, said.ordinal)) for said in parents]
+    places = [(said.claim, (said.position, said.ordinal)) for said in parents]
     stand = stored_statements.which_stand(view, places)
     return [place in stand for _, place in places]
 
@@ -90,38 +80,40 @@ def _history(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequen
     load = many(
         "history",
         stored_claims.SAID if said else stored_claims.HISTORY.order,
-        lambda claim: claim.slug,
+        lambda claim: claim.claim,
         lambda view, slugs, _, page: (
             stored_claims.histories_said(view, slugs, policy_of(view, arguments), page)
             if said
             else stored_claims.histories(view, slugs, policy_of(view, arguments), page)
         ),
-        lambda transition: Transition.from_domain(transition),
     )
     return load(view, parents, arguments)
 
 
 def _transitions(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
-    policy, start, to = parents[0].span
+    policy, start, to = parents[0].policy, parents[0].start, parents[0].to
     load = many(
         "transitions",
         stored_claims.HISTORY.order,
-        lambda change: change.slug,
+        lambda change: change.claim,
         lambda view, slugs, _, page: stored_claims.transitions_between(
             view, policy, start=start, to=to, claims=slugs, page=page
         ),
-        lambda transition: Transition.from_domain(transition),
     )
     return load(view, parents, arguments)
 
 
-def _moved(view: View, made: Sequence["Transition"], page: Page) -> list[Slice[stored_statements.Moved]]:
-    at = [(each.claim_slug, each.position) for each in made if not each.said]
-    moments = [(each.claim_slug, each.effective_at) for each in made if each.said and each.effective_at is not None]
+def _moved(view: View, made: Sequence[stored_claims.Transition], page: Page) -> list[Slice[stored_statements.Moved]]:
+    at = [(each.claim, each.position) for each in made if not each.said]
+    moments = [(each.claim, each.effective_at) for each in made if each.said and each.effective_at is not None]
     recorded = iter(stored_statements.moves_at(view, at))
     said = iter(stored_statements.moves_said(view, moments))
     moves = [next(said) if each.said else next(recorded) for each in made]
     return [cut((((each.speaker,), each) for each in of), stored_statements.MOVES, page) for of in moves]
+
+
+def _place_of(transition: stored_claims.Transition) -> str:
+    return f"{transition.position}:{transition.claim}"
 
 
 _moves = many(
@@ -129,22 +121,21 @@ _moves = many(
     stored_statements.MOVES,
     lambda transition: transition,
     lambda view, made, _, page: _moved(view, made, page),
-    lambda moved: Move.from_domain(moved),
-    name_of=lambda transition: f"{transition.cursor} {transition.policy}",
+    name_of=lambda transition: f"{_place_of(transition)} {transition.policy}",
 )
 
 
 def _also_known_as(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    return [view.merges.members(Kind.CLAIM, claim.slug)[1:] for claim in parents]
+    return [view.merges.members(Kind.CLAIM, claim.claim)[1:] for claim in parents]
 
 
 def _speaker_also_known_as(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    return [view.merges.members(Kind.SPEAKER, speaker.slug)[1:] for speaker in parents]
+    return [view.merges.members(Kind.SPEAKER, speaker.speaker)[1:] for speaker in parents]
 
 
 def _relations(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    found = stored_claims.relations(view, [claim.slug for claim in parents])
-    return [[Related.from_domain(each) for each in found[claim.slug]] for claim in parents]
+    found = stored_claims.relations(view, [claim.claim for claim in parents])
+    return [found[claim.claim] for claim in parents]
 
 
 def _origin(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
@@ -198,69 +189,56 @@ def _state_digest(view: View, parents: Sequence[Any], arguments: Arguments) -> S
 
 
 _claim_of = one(
-    lambda parent: parent.claim_slug,
+    lambda parent: parent.claim,
     lambda view, slugs, _: stored_claims.claims_by_slug(view, slugs),
-    lambda claim: Claim.from_domain(claim),
 )
 _related_to = one(
-    lambda related: related.to_slug,
+    lambda related: related.to_claim,
     lambda view, slugs, _: stored_claims.claims_by_slug(view, slugs),
-    lambda claim: Claim.from_domain(claim),
 )
 _speaker_of = one(
-    lambda parent: parent.speaker_slug,
+    lambda parent: parent.speaker,
     lambda view, slugs, _: stored_articles.speakers_by_slug(view, slugs),
-    lambda speaker: Speaker.from_domain(speaker),
 )
 _statement_at = one(
-    lambda parent: parent.place,
+    lambda parent: parent.statement,
     lambda view, places, _: stored_statements.by_place(view, places),
-    lambda said: Statement.from_domain(said),
 )
 _old = one(
     lambda move: move.old,
     lambda view, places, _: stored_statements.by_place(view, places),
-    lambda said: Statement.from_domain(said),
 )
 _new = one(
     lambda move: move.new,
     lambda view, places, _: stored_statements.by_place(view, places),
-    lambda said: Statement.from_domain(said),
 )
 _article_at = one(
     lambda parent: parent.position,
     lambda view, at, _: stored_articles.articles_by_position(view, at),
-    lambda article: Article.from_domain(article),
 )
 event_at = one(
     lambda parent: parent.position,
     lambda view, at, _: log_entries.events_by_position(view, at),
-    lambda envelope: Event.from_domain(envelope),
 )
 _outlet_of = one(
-    lambda article: article.outlet_slug,
+    lambda article: article.outlet,
     lambda view, slugs, _: stored_articles.outlets_by_slug(view, slugs),
-    lambda outlet: Outlet.from_domain(outlet),
 )
 _retraction = one(
     lambda article: (article.url, article.revision),
     lambda view, keys, _: stored_articles.retractions(view, {url for url, _ in keys}),
-    lambda retraction: Retraction.from_domain(retraction),
 )
 _text = one(
     lambda article: None if article.text_sha256 is None else bytes.fromhex(article.text_sha256),
     lambda view, hashes, _: texts.texts_by_hash(view.conn, hashes),
-    str,
 )
 _topic_of = one(
-    lambda claim: claim.topic_slug,
+    lambda claim: claim.topic,
     lambda _, slugs, __: {slug: slug for slug in slugs},
-    lambda slug: Topic(slug=slug),
 )
 _article_of_event = one(
     lambda event: event.position,
     lambda view, at, _: stored_articles.articles_by_event(view, at),
-    lambda article: Article.from_domain(article),
 )
 
 #: How many claims a digest may be asked of in one request; the command line knows no limit.
@@ -286,23 +264,12 @@ class Problem:
 # --- claims -----------------------------------------------------------------------
 
 
+@reads(stored_claims.Claim, id=lambda claim: f"Claim:{claim.claim}", slug="claim")
 @strawberry.type(description="A proposition that may be so, the same one for all outlets.")
 class Claim(Node):
     slug: str = strawberry.field(description="what names the claim across time")
     proposition: str = strawberry.field(description="what is claimed, in the words it was first put into")
     first_position: Position = strawberry.field(description="where the log first named it")
-    topic_slug: strawberry.Private[str | None]
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, claim: stored_claims.Claim) -> "Claim":
-        return cls(
-            id=strawberry.ID(f"Claim:{claim.claim}"),
-            slug=claim.claim,
-            proposition=claim.proposition,
-            first_position=Position(claim.first_position),
-            topic_slug=claim.topic,
-        )
 
     @related(_topic_of, description="what it is about; null where no article says")
     def topic(self) -> "Topic | None": ...
@@ -311,9 +278,8 @@ class Claim(Node):
         many(
             "wordings",
             stored_claims.WORDINGS.order,
-            lambda claim: claim.slug,
+            lambda claim: claim.claim,
             lambda view, slugs, _, page: stored_claims.wordings(view, slugs, page),
-            lambda wording: Wording.from_domain(wording),
         ),
         paged=True,
         description="how articles put it into words: the proposition first, then each that differs",
@@ -347,11 +313,10 @@ class Claim(Node):
         many(
             "statements",
             stored_statements.STATEMENTS.order,
-            lambda claim: claim.slug,
+            lambda claim: claim.claim,
             lambda view, slugs, arguments, page: stored_statements.of_claims(
                 view, slugs, StatementFilter(**filters_of(arguments)), page
             ),
-            lambda said: Statement.from_domain(said),
         ),
         paged=True,
         description="what was said on it, newest in the log first",
@@ -368,11 +333,10 @@ class Claim(Node):
         many(
             "speakers",
             stored_statements.CLAIM_SPEAKERS.order,
-            lambda claim: claim.slug,
+            lambda claim: claim.claim,
             lambda view, slugs, arguments, page: stored_statements.speakers_of_claims(
                 view, slugs, arguments.get("stance"), page
             ),
-            lambda speaker: ClaimSpeaker.from_domain(speaker),
         ),
         paged=True,
         description="who stands on it, who moved last first",
@@ -387,19 +351,6 @@ class Related:
     relation: Relation = strawberry.field(description="refines or contradicts")
     position: Position = strawberry.field(description="where that was recorded")
     reason: str = strawberry.field(description="why")
-    claim_slug: strawberry.Private[str]
-    to_slug: strawberry.Private[str]
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, related: stored_claims.Related) -> "Related":
-        return cls(
-            relation=Relation(related.relation),
-            position=Position(related.position),
-            reason=related.reason,
-            claim_slug=related.claim,
-            to_slug=related.to_claim,
-        )
 
     @related(_claim_of, description="the claim that bears on the other")
     def claim(self) -> "Claim": ...
@@ -413,11 +364,6 @@ class Wording:
     proposition: str = strawberry.field(description="the words")
     language: str | None = strawberry.field(description="their language, as a BCP 47 tag; null where not known")
     position: Position = strawberry.field(description="the event that holds them")
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, wording: stored_claims.Wording) -> "Wording":
-        return cls(proposition=wording.proposition, language=wording.language, position=Position(wording.position))
 
     @related(_article_at, description="the article that words it so")
     def article(self) -> "Article": ...
@@ -428,11 +374,11 @@ class Verdict:
     state: State = strawberry.field(description="asserted, denied or unverified")
     reason: Reason = strawberry.field(description="why")
 
-    @classmethod
-    def from_domain(cls, verdict: policies.Verdict) -> "Verdict":
-        return cls(state=verdict.state, reason=verdict.reason)
 
-
+@reads(
+    contested=lambda belief: belief.asserting > 0 and belief.denying > 0,
+    single_speaker=lambda belief: belief.asserting + belief.denying == 1,
+)
 @strawberry.type(description="What a policy makes of a claim. Never a truth: it tells what is said, and by whom.")
 class Belief:
     state: State = strawberry.field(description="asserted, denied or unverified")
@@ -445,35 +391,13 @@ class Belief:
     single_speaker: bool = strawberry.field(description="whether exactly one speaker takes a side")
     unruled: "Verdict" = strawberry.field(description="what the policy says alone, whatever an editor ruled")
     since: "Transition" = strawberry.field(description="the transition that set the present state and reason")
-    claim_slug: strawberry.Private[str]
-    #: The moment it is of, where that is not the moment of what is above it.
-    as_of: strawberry.Private[AsOf | None] = None
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, belief: stored_claims.Belief, *, as_of: AsOf | None = None) -> "Belief":
-        return cls(
-            as_of=as_of,
-            state=belief.state,
-            reason=belief.reason,
-            policy=strawberry.ID(belief.policy),
-            asserting=belief.asserting,
-            denying=belief.denying,
-            withholding=belief.withholding,
-            contested=belief.asserting > 0 and belief.denying > 0,
-            single_speaker=belief.asserting + belief.denying == 1,
-            unruled=Verdict.from_domain(belief.unruled),
-            since=Transition.from_domain(belief.since),
-            claim_slug=belief.claim,
-        )
 
     @related(
         many(
             "because",
             stored_statements.STATEMENTS.order,
-            lambda belief: (belief.claim_slug, belief.reason),
+            lambda belief: (belief.claim, belief.reason),
             lambda view, keys, _, page: stored_statements.grounds_of(view, keys, page),
-            lambda said: Statement.from_domain(said),
         ),
         paged=True,
         description="the standing statements on which the reason rests",
@@ -481,6 +405,13 @@ class Belief:
     def because(self) -> "Connection[Statement]": ...
 
 
+@reads(
+    cursor=_place_of,
+    from_=lambda transition: transition.before and transition.before.state,
+    to=lambda transition: transition.after and transition.after.state,
+    reason=lambda transition: transition.after and transition.after.reason,
+    slug="claim",
+)
 @strawberry.type(description="One event changing the state or reason of one claim under one policy.")
 class Transition:
     cursor: str = strawberry.field(description="position and claim: its place in the stream of transitions")
@@ -497,26 +428,6 @@ class Transition:
     to: State | None = strawberry.field(description="the state after; null where the claim is merged away")
     reason: Reason | None = strawberry.field(description="why, after; null where the claim is merged away")
     slug: str = strawberry.field(description="the slug of the claim, as it was then")
-    claim_slug: strawberry.Private[str]
-    said: strawberry.Private[bool]
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, transition: stored_claims.Transition) -> "Transition":
-        return cls(
-            cursor=f"{transition.position}:{transition.claim}",
-            policy=strawberry.ID(transition.policy),
-            position=Position(transition.position),
-            recorded_at=Instant(transition.recorded_at),
-            effective_at=None if transition.effective_at is None else Instant(transition.effective_at),
-            retroactive=transition.retroactive,
-            from_=None if transition.before is None else transition.before.state,
-            to=None if transition.after is None else transition.after.state,
-            reason=None if transition.after is None else transition.after.reason,
-            slug=transition.claim,
-            claim_slug=transition.claim,
-            said=transition.said,
-        )
 
     @related(_claim_of, description="the claim")
     def claim(self) -> "Claim": ...
@@ -530,15 +441,6 @@ class Transition:
 
 @strawberry.type(description="One speaker's standing statement on a claim giving way to another.")
 class Move:
-    speaker_slug: strawberry.Private[str]
-    old: strawberry.Private[stored_statements.Place | None]
-    new: strawberry.Private[stored_statements.Place | None]
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, moved: stored_statements.Moved) -> "Move":
-        return cls(speaker_slug=moved.speaker, old=moved.old, new=moved.new)
-
     @related(_speaker_of, description="who moved")
     def speaker(self) -> "Speaker": ...
 
@@ -551,20 +453,7 @@ class Move:
 
 @strawberry.type(description="A speaker with what they stand at on one claim.")
 class ClaimSpeaker:
-    claim_slug: strawberry.Private[str]
-    speaker_slug: strawberry.Private[str]
-    place: strawberry.Private[stored_statements.Place]
     since_position: Position = strawberry.field(description="from which position on the statement stands")
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, speaker: stored_statements.ClaimSpeaker) -> "ClaimSpeaker":
-        return cls(
-            claim_slug=speaker.claim,
-            speaker_slug=speaker.speaker,
-            place=speaker.statement,
-            since_position=Position(speaker.since_position),
-        )
 
     @related(_speaker_of, description="the speaker")
     def speaker(self) -> "Speaker": ...
@@ -576,9 +465,8 @@ class ClaimSpeaker:
         many(
             "stances",
             stored_statements.STANCES.order,
-            lambda speaker: (speaker.claim_slug, speaker.speaker_slug),
+            lambda speaker: (speaker.claim, speaker.speaker),
             lambda view, pairs, _, page: stored_statements.stances_on_claims(view, pairs, page),
-            lambda said: Statement.from_domain(said),
         ),
         paged=True,
         description="how the speaker's stance on the claim moved, in order of when it was said",
@@ -586,29 +474,27 @@ class ClaimSpeaker:
     def stances(self) -> "Connection[Statement]": ...
 
 
+class Changed(NamedTuple):
+    """How the belief of a claim under a policy differs between two positions."""
+
+    claim: str
+    before: stored_claims.Belief | None
+    after: stored_claims.Belief | None
+    policy: policies.Policy
+    start: int
+    to: int
+
+
+@reads(
+    slug="claim",
+    before=lambda change: change.before and Dated(AsOf(change.start), True, change.before),
+    after=lambda change: change.after and Dated(AsOf(change.to), True, change.after),
+)
 @strawberry.type(description="A claim whose belief differs between two positions.")
 class BeliefChange:
     slug: str = strawberry.field(description="the claim's slug")
     before: Belief | None = strawberry.field(description="what was believed at the first; null where it was not there")
     after: Belief | None = strawberry.field(description="what was believed at the second; null where it is not there")
-    span: strawberry.Private[tuple[policies.Policy, int, int]]
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(
-        cls, change: stored_claims.BeliefChange, policy: policies.Policy, start: int, to: int
-    ) -> "BeliefChange":
-        old, new = change.before, change.after
-        return cls(
-            slug=change.claim,
-            before=None if old is None else Belief.from_domain(old, as_of=AsOf(start)),
-            after=None if new is None else Belief.from_domain(new, as_of=AsOf(to)),
-            span=(policy, start, to),
-        )
-
-    @property
-    def claim_slug(self) -> str:
-        return self.slug
 
     @related(_claim_of, description="the claim")
     def claim(self) -> "Claim | None": ...
@@ -626,15 +512,6 @@ class StateCounts:
 
 @strawberry.type(description="A page of a list of claims.")
 class ClaimConnection(Connection[Claim]):
-    #: The filter and policy of the whole list; None: the policy in force.
-    where: strawberry.Private[tuple[ClaimFilter, policies.Policy | None]]
-    counted: strawberry.Private[dict[policies.State, int] | None] = None
-
-    @classmethod
-    def of_all(cls, wanted: ClaimFilter, page: Mapping[str, Any]) -> "ClaimConnection":
-        """A page of a list that no policy filters."""
-        return cls(where=(wanted, None), **page)
-
     @related(_total_count, description="how many claims the whole filter lets through")
     def total_count(self) -> int: ...
 
@@ -645,6 +522,11 @@ class ClaimConnection(Connection[Claim]):
 # --- statements -------------------------------------------------------------------
 
 
+@reads(
+    stored_statements.Statement,
+    id=lambda said: f"Statement:{said.position}.{said.ordinal}",
+    name="speaker_name",
+)
 @strawberry.type(description="One speaker's stance on one claim, as one article reports it.")
 class Statement(Node):
     stance: Stance = strawberry.field(description="what the speaker does with the claim that the article names")
@@ -665,33 +547,6 @@ class Statement(Node):
     position: Position = strawberry.field(description="the event that holds it")
     ordinal: int = strawberry.field(description="its place in that event's document, from 0")
     live: bool = strawberry.field(description="whether its article has neither dropped nor retracted it")
-    claim_slug: strawberry.Private[str]
-    speaker_slug: strawberry.Private[str]
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, said: stored_statements.Statement) -> "Statement":
-        return cls(
-            id=strawberry.ID(f"Statement:{said.position}.{said.ordinal}"),
-            stance=said.stance,
-            counts_as=said.counts_as,
-            certainty=said.certainty,
-            form=said.form,
-            role=said.role,
-            organisation=said.organisation,
-            bloc=said.bloc,
-            name=said.speaker_name,
-            quote=said.quote,
-            start=said.start,
-            quote_verified=said.quote_verified,
-            said_at=None if said.said_at is None else Moment(said.said_at),
-            effective_at=Instant(said.effective_at),
-            position=Position(said.position),
-            ordinal=said.ordinal,
-            live=said.live,
-            claim_slug=said.claim,
-            speaker_slug=said.speaker,
-        )
 
     @related(_claim_of, description="the claim it is on")
     def claim(self) -> "Claim": ...
@@ -706,6 +561,7 @@ class Statement(Node):
     def standing(self) -> bool: ...
 
 
+@reads(kind="read_by_kind", id="read_by_id", version="read_by_version")
 @strawberry.type(description="Who read the statements out of an article.")
 class ReadBy:
     kind: ReaderKind = strawberry.field(description="a person or a model")
@@ -719,15 +575,12 @@ class Retraction:
     recorded_at: Instant = strawberry.field(description="when that was recorded")
     reason: str = strawberry.field(description="why")
 
-    @classmethod
-    def from_domain(cls, retraction: stored_articles.Retraction) -> "Retraction":
-        return cls(
-            position=Position(retraction.position),
-            recorded_at=Instant(retraction.recorded_at),
-            reason=retraction.reason,
-        )
 
-
+@reads(
+    stored_articles.Article,
+    id=lambda article: f"Article:{article.position}",
+    read_by=lambda article: None if article.read_by_kind is None or article.read_by_id is None else article,
+)
 @strawberry.type(description="What an outlet published, identified by its URL: one revision of it.")
 class Article(Node):
     url: str = strawberry.field(description="what identifies it")
@@ -747,31 +600,6 @@ class Article(Node):
     position: Position = strawberry.field(description="where this revision was recorded")
     first_position: Position = strawberry.field(description="where the article was first recorded")
     live: bool = strawberry.field(description="whether its statements count: neither revised nor retracted")
-    outlet_slug: strawberry.Private[str]
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, article: stored_articles.Article) -> "Article":
-        read_by = None
-        if article.read_by_kind is not None and article.read_by_id is not None:
-            read_by = ReadBy(kind=article.read_by_kind, id=article.read_by_id, version=article.read_by_version)
-        return cls(
-            id=strawberry.ID(f"Article:{article.position}"),
-            url=article.url,
-            headline=article.headline,
-            published_at=Moment(article.published_at),
-            language=article.language,
-            revision=article.revision,
-            revised_at=None if article.revised_at is None else Moment(article.revised_at),
-            change=article.change,
-            read_by=read_by,
-            text_sha256=article.text_sha256,
-            quotes_verified=article.quotes_verified,
-            position=Position(article.position),
-            first_position=Position(article.first_position),
-            live=article.live,
-            outlet_slug=article.outlet,
-        )
 
     @related(_outlet_of, description="who published it")
     def outlet(self) -> "Outlet": ...
@@ -782,7 +610,6 @@ class Article(Node):
             stored_articles.REVISIONS.order,
             lambda article: article.url,
             lambda view, urls, _, page: stored_articles.revisions(view, urls, page),
-            lambda article: Article.from_domain(article),
         ),
         paged=True,
         description="all its revisions, first to last",
@@ -792,7 +619,7 @@ class Article(Node):
     @related(_retraction, description="how this revision was retracted; null if it was not")
     def retraction(self) -> Retraction | None: ...
 
-    @related(_text, description="the full text, where it is held; never cached, since it can be erased")
+    @related(_text, kept=Kept.NOT, description="the full text, where it is held; never cached, since it can be erased")
     def text(self) -> str | None: ...
 
     @related(
@@ -801,8 +628,7 @@ class Article(Node):
             stored_claims.OF_ARTICLE.order,
             lambda article: article.position,
             lambda view, at, _, page: stored_claims.claims_of_articles(view, at, page),
-            lambda claim: Claim.from_domain(claim),
-            connection=_claims_of_article,
+            where=lambda article: (ClaimFilter(article=article.position), None),
         ),
         paged=True,
         description="the claims it speaks of, in its own order",
@@ -817,7 +643,6 @@ class Article(Node):
             lambda view, at, arguments, page: stored_statements.of_articles(
                 view, at, StatementFilter(**filters_of(arguments)), page
             ),
-            lambda said: Statement.from_domain(said),
         ),
         paged=True,
         description="the statements it reports, in its own order",
@@ -836,29 +661,19 @@ class Article(Node):
 # --- outlets, speakers, topics ------------------------------------------------------
 
 
+@reads(stored_articles.Outlet, id=lambda outlet: f"Outlet:{outlet.outlet}", slug="outlet")
 @strawberry.type(description="Who publishes articles.")
 class Outlet(Node):
     slug: str = strawberry.field(description="what names it")
     name: str = strawberry.field(description="its name, as its latest article gives it")
     first_position: Position = strawberry.field(description="where the log first named it")
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, outlet: stored_articles.Outlet) -> "Outlet":
-        return cls(
-            id=strawberry.ID(f"Outlet:{outlet.outlet}"),
-            slug=outlet.outlet,
-            name=outlet.name,
-            first_position=Position(outlet.first_position),
-        )
 
     @related(
         many(
             "articles",
             stored_articles.ARTICLES.order,
-            lambda outlet: outlet.slug,
+            lambda outlet: outlet.outlet,
             lambda view, slugs, _, page: stored_articles.articles_of_outlets(view, slugs, page),
-            lambda article: Article.from_domain(article),
         ),
         paged=True,
         description="its articles, newest in the log first",
@@ -866,6 +681,7 @@ class Outlet(Node):
     def articles(self) -> "Connection[Article]": ...
 
 
+@reads(stored_articles.Speaker, id=lambda speaker: f"Speaker:{speaker.speaker}", slug="speaker")
 @strawberry.type(description="Whose stance is reported: a person, a body, or an outlet in its own voice.")
 class Speaker(Node):
     slug: str = strawberry.field(description="what names the speaker; `outlet:<slug>` is an outlet in its own voice")
@@ -875,30 +691,15 @@ class Speaker(Node):
     bloc: str | None = strawberry.field(description="the bloc, as the latest statement gives it")
     own_voice: bool = strawberry.field(description="whether this is an outlet speaking for itself")
     first_position: Position = strawberry.field(description="where the log first named the speaker")
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, speaker: stored_articles.Speaker) -> "Speaker":
-        return cls(
-            id=strawberry.ID(f"Speaker:{speaker.speaker}"),
-            slug=speaker.speaker,
-            name=speaker.name,
-            role=speaker.role,
-            organisation=speaker.organisation,
-            bloc=speaker.bloc,
-            own_voice=speaker.own_voice,
-            first_position=Position(speaker.first_position),
-        )
 
     @related(
         many(
             "statements",
             stored_statements.STATEMENTS.order,
-            lambda speaker: speaker.slug,
+            lambda speaker: speaker.speaker,
             lambda view, slugs, arguments, page: stored_statements.of_speakers(
                 view, slugs, StatementFilter(**filters_of(arguments)), page
             ),
-            lambda said: Statement.from_domain(said),
         ),
         paged=True,
         description="what the speaker said, newest in the log first",
@@ -915,11 +716,10 @@ class Speaker(Node):
         many(
             "stances",
             stored_statements.STANCES.order,
-            lambda speaker: speaker.slug,
+            lambda speaker: speaker.speaker,
             lambda view, slugs, arguments, page: stored_statements.stances_of_speakers(
                 view, slugs, arguments.get("claim"), page
             ),
-            lambda said: Statement.from_domain(said),
         ),
         paged=True,
         description="how the speaker's stances moved, in order of when it was said; live statements only",
@@ -932,19 +732,18 @@ class Speaker(Node):
     def also_known_as(self) -> list[str]: ...
 
 
+@reads(slug=lambda slug: slug)
 @strawberry.type(description="What claims are about.")
 class Topic:
     slug: str = strawberry.field(description="what names it")
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @related(
         many(
             "claims",
             stored_claims.OF_TOPIC.order,
-            lambda topic: topic.slug,
+            lambda topic: topic,
             lambda view, slugs, _, page: stored_claims.claims_of_topics(view, slugs, page),
-            lambda claim: Claim.from_domain(claim),
-            connection=_claims_of_topic,
+            where=lambda topic: (ClaimFilter(topic=topic), None),
         ),
         paged=True,
         description="its claims, by slug",
@@ -955,6 +754,25 @@ class Topic:
 # --- the log ----------------------------------------------------------------------
 
 
+def _leaf(envelope: Envelope) -> str:
+    return leaf(
+        event_id=envelope.event_id,
+        type=envelope.type,
+        schema_version=envelope.schema_version,
+        recorded_at=envelope.recorded_at,
+        actor=envelope.actor,
+        payload_sha256=sha256(envelope.payload),
+    ).decode()
+
+
+@reads(
+    Envelope,
+    id=lambda event: f"Event:{event.position}",
+    event_id=lambda event: str(event.event_id),
+    payload=lambda event: orjson.loads(event.payload),
+    payload_sha256=lambda event: sha256(event.payload).hex(),
+    leaf=_leaf,
+)
 @strawberry.type(description="An entry of the log.")
 class Event(Node):
     position: Position = strawberry.field(description="its place in the log")
@@ -963,44 +781,14 @@ class Event(Node):
     recorded_at: Instant = strawberry.field(description="when it was recorded; increases with the position")
     actor: str = strawberry.field(description="who really sent it")
     event_id: strawberry.ID = strawberry.field(description="what names it in every copy of the log")
-    envelope: strawberry.Private[Envelope]
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
-    @classmethod
-    def from_domain(cls, envelope: Envelope) -> "Event":
-        return cls(
-            id=strawberry.ID(f"Event:{envelope.position}"),
-            position=Position(envelope.position),
-            type=EventType(envelope.type),
-            schema_version=envelope.schema_version,
-            recorded_at=Instant(envelope.recorded_at),
-            actor=envelope.actor,
-            event_id=strawberry.ID(str(envelope.event_id)),
-            envelope=envelope,
-        )
-
-    @strawberry.field(description="what it holds, as stored")
-    def payload(self) -> Json:
-        return Json(orjson.loads(self.envelope.payload))
-
-    @strawberry.field(
+    payload: Json = strawberry.field(description="what it holds, as stored")
+    payload_sha256: str = strawberry.field(
         name="payloadSha256", description="SHA-256 of the payload's canonical bytes, in hexadecimal digits"
     )
-    def payload_sha256(self) -> str:
-        return sha256(self.envelope.payload).hex()
-
-    @strawberry.field(
+    leaf: str = strawberry.field(
         description="its leaf in the Merkle tree: the envelope in canonical JSON, the payload by its hash"
     )
-    def leaf(self) -> str:
-        return leaf(
-            event_id=self.envelope.event_id,
-            type=self.envelope.type,
-            schema_version=self.envelope.schema_version,
-            recorded_at=self.envelope.recorded_at,
-            actor=self.envelope.actor,
-            payload_sha256=sha256(self.envelope.payload),
-        ).decode()
 
     @related(
         many(
@@ -1010,14 +798,17 @@ class Event(Node):
             lambda view, at, arguments, page: stored_claims.transitions_of_events(
                 view, at, policy_of(view, arguments), page
             ),
-            lambda transition: Transition.from_domain(transition),
         ),
         paged=True,
         description="the beliefs that it changed, by slug; under a policy that is projected",
     )
     def transitions(self, policy: PolicyArgument = None) -> "Connection[Transition]": ...
 
-    @related(_inclusion_proof, description="that it is in a tree of so many entries; null where that is not signed yet")
+    @related(
+        _inclusion_proof,
+        kept=Kept.NOT,
+        description="that it is in a tree of so many entries; null where that is not signed yet",
+    )
     def inclusion_proof(
         self,
         tree_size: Annotated[int | None, arg("the size of the tree; the newest checkpoint's by default")] = None,
@@ -1036,7 +827,6 @@ class Log:
         description="the event that could not be projected; null as it should be"
     )
     because: str | None = strawberry.field(description="why projecting stopped")
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
 
     @related(_origin, description="the name under which it is signed; null before it is signed")
     def origin(self) -> str | None: ...
@@ -1078,27 +868,22 @@ class Outcome:
     denying: int = strawberry.field(description="how many speakers stand at denies")
     withholding: int = strawberry.field(description="how many speakers stand at withholds")
 
-    @classmethod
-    def from_domain(cls, outcome: replaying.Outcome) -> "Outcome":
-        return cls(**outcome._asdict())
 
-
+@reads(slug="claim")
 @strawberry.type(description="A claim of which two outcomes differ.")
 class Difference:
     slug: str = strawberry.field(description="the claim's slug")
     before: Outcome | None = strawberry.field(description="what it is compared with; null: the claim is not there")
     after: Outcome | None = strawberry.field(description="what comes out; null: nobody who counts speaks of it")
 
-    @classmethod
-    def from_domain(cls, difference: replaying.Difference) -> "Difference":
-        old, new = difference.before, difference.after
-        return cls(
-            slug=difference.claim,
-            before=None if old is None else Outcome.from_domain(old),
-            after=None if new is None else Outcome.from_domain(new),
-        )
 
-
+@reads(
+    policy="replay.policy",
+    position="replay.position",
+    against="against.policy",
+    claims=lambda made: len(made.replay.outcomes),
+    moved=lambda made: len(made.moved),
+)
 @strawberry.type(description="The log folded anew, from its beginning, and what comes out differently.")
 class Replay:
     policy: strawberry.ID = strawberry.field(description="the policy that was replayed")
@@ -1107,30 +892,15 @@ class Replay:
     stored: bool = strawberry.field(description="whether it is compared with what is stored, not with another replay")
     claims: int = strawberry.field(description="how many claims there are")
     moved: int = strawberry.field(description="of how many the state or the reason differs")
-    comparison: strawberry.Private[replaying.Comparison]
-    loaded: strawberry.Private[Loaded] = own(default_factory=fresh)
-
-    @classmethod
-    def from_domain(cls, comparison: replaying.Comparison) -> "Replay":
-        return cls(
-            policy=strawberry.ID(comparison.replay.policy),
-            position=Position(comparison.replay.position),
-            against=strawberry.ID(comparison.against.policy),
-            stored=comparison.stored,
-            claims=len(comparison.replay.outcomes),
-            moved=len(comparison.moved),
-            comparison=comparison,
-        )
 
     @related(
         many(
             "differences",
             (By("claim", "text"),),
-            lambda replay: replay.comparison,
+            lambda comparison: comparison,
             lambda _, made, __, page: [
                 cut((((each.claim,), each) for each in of.differences), (By("claim", "text"),), page) for of in made
             ],
-            lambda difference: Difference.from_domain(difference),
             name_of=lambda comparison: f"{comparison.replay.policy} {comparison.replay.position}",
         ),
         paged=True,

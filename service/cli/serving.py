@@ -1,11 +1,13 @@
 """`onrecord serve` and `onrecord project`: what runs until it is told to stop."""
 
 import asyncio
+import gc
 import logging
 import socket
 import sys
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Final
 
@@ -24,9 +26,11 @@ from service.database import engine as engines
 
 #: How long requests may take to finish when the service is told to stop.
 _GRACE_S: Final = 10
-#: Requests that read or write at the same time; the rest wait for their turn.
+#: Requests that read at the same time, and those that write; the rest wait for their turn.
 _CONNECTIONS_MAX: Final = 20
 _BACKLOG: Final = 1024
+#: How many more objects there must be than before, until cycles are looked for.
+_ALLOCATIONS: Final = 50_000
 #: Who sends what comes by the API, as long as it knows of no tokens.
 _ACTOR: Final = "anonymous"
 
@@ -59,7 +63,7 @@ def serve(
             sys.stdout.flush()
 
         with accompanying.projected_beside(found.url, generation), integrating.in_background(signing, engine):
-            _answer(listening, found, announce, debug=debug)
+            _answer(listening, found, settings, announce, debug=debug)
     terminal.say("Stopped.")
 
 
@@ -133,22 +137,40 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
-def _answer(listening: socket.socket, found: opening.Place, announce: Callable[[], None], *, debug: bool) -> None:
+def _answer(
+    listening: socket.socket, found: opening.Place, settings: Settings, announce: Callable[[], None], *, debug: bool
+) -> None:
     from service.api.app import create
 
     engine = engines.create_async(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0)
+    reading = engines.create(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0)
     config = uvicorn.Config(
-        create(engine=engine, actor=_ACTOR, debug=debug),
+        create(
+            engine=engine,
+            reading=reading,
+            actor=_ACTOR,
+            compiled=settings.compiled,
+            answers_bytes=settings.answers_bytes,
+            debug=debug,
+        ),
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=_GRACE_S,
     )
 
+    # A page is thousands of tuples that live for a moment and never form a cycle. To look for
+    # cycles among them, and through all that was imported, takes as long as the page itself.
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS)
+
     async def answer() -> None:
+        # A thread for each connection: who reads slowly does not hold up the others.
+        asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_CONNECTIONS_MAX, "onrecord-read"))
         try:
             await _Server(config, announce).serve([listening])
         finally:
             await engine.dispose()
+            reading.dispose()
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(answer())

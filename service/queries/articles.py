@@ -1,18 +1,16 @@
 """Articles with their revisions, outlets, speakers, topics."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import NamedTuple
 
 from service.domain.article import ChangeOf, Reader
 from service.domain.merges import Kind
-from service.queries.paging import By, Listing, Page, Slice
+from service.queries.paging import By, Listing, Page, Row, Slice, fetched
 from service.queries.snapshot import View
 
 
-@dataclass(frozen=True, slots=True)
-class Article:
+class Article(NamedTuple):
     """One revision of an article."""
 
     position: int
@@ -34,8 +32,7 @@ class Article:
     live: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Retraction:
+class Retraction(NamedTuple):
     """An article withdrawn, at one of its revisions."""
 
     url: str
@@ -45,8 +42,7 @@ class Retraction:
     recorded_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Outlet:
+class Outlet(NamedTuple):
     """Who publishes, under the name that its latest article gives."""
 
     outlet: str
@@ -54,8 +50,7 @@ class Outlet:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Speaker:
+class Speaker(NamedTuple):
     """Whose stance is reported, as the live statement with the greatest key describes them."""
 
     speaker: str
@@ -67,8 +62,7 @@ class Speaker:
     own_voice: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Topic:
+class Topic(NamedTuple):
     """What claims are about."""
 
     topic: str
@@ -88,14 +82,10 @@ _NEWEST_REVISION = (
 )
 
 
-def _article(*row: Any) -> Article:
+def _article(row: Row) -> Article:
     change, kind = row[10], row[11]
-    return cast(Any, Article)(
-        *row[:10],
-        None if change is None else ChangeOf(change),
-        None if kind is None else Reader(kind),
-        *row[12:],
-    )
+    changed, read = None if change is None else ChangeOf(change), None if kind is None else Reader(kind)
+    return Article._make((*row[:10], changed, read, *row[12:]))
 
 
 ARTICLES = Listing(_ARTICLE, "article a", (By("a.position", descending=True),), _article)
@@ -125,32 +115,35 @@ def articles_of_outlets(view: View, outlets: Sequence[str], page: Page) -> list[
 
 def articles_by_url(view: View, urls: Collection[str]) -> dict[str, Article]:
     """The newest revision of each of these articles, live or retracted."""
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         f"SELECT {_ARTICLE} FROM article a WHERE a.url = ANY(%(urls)s) AND {_KNOWN} AND {_NEWEST_REVISION}",
         {"urls": list(urls), **view.parameters},
     )
-    return {row[1]: _article(*row) for row in found}
+    return {row[1]: _article(row) for row in found}
 
 
 def articles_by_position(view: View, at: Collection[int]) -> dict[int, Article]:
     """The article revisions recorded at these positions."""
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         f"SELECT {_ARTICLE} FROM article a WHERE a.position = ANY(%(at)s) AND {_KNOWN}",
         {"at": list(set(at)), **view.parameters},
     )
-    return {row[0]: _article(*row) for row in found}
+    return {row[0]: _article(row) for row in found}
 
 
 def articles_by_event(view: View, at: Collection[int]) -> dict[int, Article]:
     """The article revisions that the events at these positions recorded or retracted, by the event's position."""
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         f"SELECT p.event, {_ARTICLE} FROM unnest(%(at)s::bigint[]) AS p(event) "
         "LEFT JOIN retraction r ON r.position = p.event "
         "JOIN article a ON a.position = p.event OR (a.url = r.url AND a.revision = r.revision) "
         f"WHERE {_KNOWN}",
         {"at": list(set(at)), **view.parameters},
     )
-    return {row[0]: _article(*row[1:]) for row in found}
+    return {row[0]: _article(row[1:]) for row in found}
 
 
 def revisions(view: View, urls: Sequence[str], page: Page) -> list[Slice[Article]]:
@@ -160,7 +153,8 @@ def revisions(view: View, urls: Sequence[str], page: Page) -> list[Slice[Article
 
 def retractions(view: View, urls: Collection[str]) -> dict[tuple[str, int], Retraction]:
     """The retractions of these articles, by URL and revision."""
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         "SELECT r.url, r.revision, r.position, r.reason, e.recorded_at FROM retraction r "
         "JOIN onrecord.event e ON e.position = r.position "
         "WHERE r.url = ANY(%(urls)s) AND r.position <= %(position)s",
@@ -172,13 +166,17 @@ def retractions(view: View, urls: Collection[str]) -> dict[tuple[str, int], Retr
 # --- outlets, speakers, topics ------------------------------------------------------
 
 # Of an outlet's articles the last published names it; where none is live, the last of all.
+_LAST_PUBLISHED = "ORDER BY a.published_end DESC, a.first_position DESC, a.revision DESC LIMIT 1"
 _OUTLET = (
-    "outlet o, LATERAL (SELECT a.outlet_name FROM article a WHERE a.outlet = o.outlet "
-    "AND a.position <= %(position)s ORDER BY a.until_position > %(position)s DESC, "
-    "a.published_end DESC, a.first_position DESC, a.revision DESC LIMIT 1) n"
+    "outlet o, LATERAL ((SELECT a.outlet_name, 0 AS rank FROM article a WHERE a.outlet = o.outlet "
+    f"AND a.position <= %(position)s AND a.until_position > %(position)s {_LAST_PUBLISHED}) UNION ALL "
+    "(SELECT a.outlet_name, 1 FROM article a WHERE a.outlet = o.outlet AND a.position <= %(position)s "
+    f"{_LAST_PUBLISHED}) ORDER BY rank LIMIT 1) n"
 )
 _OUTLET_COLUMNS = "o.outlet, o.first_position, n.outlet_name"
-OUTLETS = Listing(_OUTLET_COLUMNS, _OUTLET, (By("o.first_position", descending=True), By("o.outlet", "text")), Outlet)
+OUTLETS = Listing(
+    _OUTLET_COLUMNS, _OUTLET, (By("o.first_position", descending=True), By("o.outlet", "text")), Outlet._make
+)
 
 # Role, organisation and bloc belong to a statement; a speaker shows those of the live
 # one with the greatest key. It stands on its claim, so it is found among the standing.
@@ -186,10 +184,10 @@ OUTLETS = Listing(_OUTLET_COLUMNS, _OUTLET, (By("o.first_position", descending=T
 _SPEAKER_COLUMNS = "k.speaker, k.first_position, n.speaker_name, n.role, n.organisation, n.bloc, n.own_voice"
 _SPEAKER = """speaker k, LATERAL (
     (SELECT s.speaker_name, s.role, s.organisation, s.bloc, s.own_voice, 0 AS rank
-       FROM standing t JOIN statement s
-         ON s.claim = t.claim AND s.position = t.position AND s.ordinal = t.ordinal
-      WHERE t.speaker = k.speaker AND t.since_position <= %(position)s AND t.until_position > %(position)s
-      ORDER BY t.effective_at DESC, t.published_end DESC, t.first_position DESC, t.ordinal DESC LIMIT 1)
+       FROM (SELECT t.position, t.ordinal FROM standing t
+              WHERE t.speaker = k.speaker AND t.since_position <= %(position)s AND t.until_position > %(position)s
+              ORDER BY t.effective_at DESC, t.published_end DESC, t.first_position DESC, t.ordinal DESC LIMIT 1) t
+       JOIN statement s ON s.position = t.position AND s.ordinal = t.ordinal)
     UNION ALL
     (SELECT s.speaker_name, s.role, s.organisation, s.bloc, s.own_voice, 1
        FROM statement s WHERE s.speaker = k.speaker AND s.position <= %(position)s
@@ -206,13 +204,13 @@ _SPEAKER_THEN = """speaker k, LATERAL (
      ORDER BY s.until_position > %(position)s DESC, s.effective_at DESC, s.published_end DESC,
               s.first_position DESC, s.ordinal DESC LIMIT 1) n"""
 _SPEAKER_ORDER = (By("k.first_position", descending=True), By("k.speaker", "text"))
-SPEAKERS = Listing(_SPEAKER_COLUMNS, _SPEAKER, _SPEAKER_ORDER, Speaker)
-_SPEAKERS_THEN = Listing(_SPEAKER_COLUMNS, _SPEAKER_THEN, _SPEAKER_ORDER, Speaker)
+SPEAKERS = Listing(_SPEAKER_COLUMNS, _SPEAKER, _SPEAKER_ORDER, Speaker._make)
+_SPEAKERS_THEN = Listing(_SPEAKER_COLUMNS, _SPEAKER_THEN, _SPEAKER_ORDER, Speaker._make)
 TOPICS = Listing(
     "o.topic, o.first_position",
     "topic o",
     (By("o.first_position", descending=True), By("o.topic", "text")),
-    Topic,
+    Topic._make,
 )
 
 
@@ -223,7 +221,8 @@ def outlets(view: View, page: Page) -> Slice[Outlet]:
 
 def outlets_by_slug(view: View, slugs: Collection[str]) -> dict[str, Outlet]:
     """Those of the outlets that are known."""
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         f"SELECT {_OUTLET_COLUMNS} FROM {_OUTLET} WHERE o.outlet = ANY(%(slugs)s) AND o.first_position <= %(position)s",
         {"slugs": list(set(slugs)), **view.parameters},
     )
@@ -244,7 +243,8 @@ def speakers(view: View, page: Page) -> Slice[Speaker]:
 def speakers_by_slug(view: View, slugs: Collection[str]) -> dict[str, Speaker]:
     """Those of the speakers that are known, by the id that was asked for; of a merged one, the survivor."""
     survivors = {slug: view.merges.speaker(slug) for slug in slugs}
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         f"SELECT {_SPEAKER_COLUMNS} FROM {_speakers(view).source} "
         "WHERE k.speaker = ANY(%(slugs)s) AND k.first_position <= %(position)s",
         {**view.parameters, "slugs": list(set(survivors.values()))},

@@ -4,14 +4,14 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 from service.domain import belief
 from service.domain.belief import Ruling, Standing
 from service.domain.errors import BadArgument, PolicyNotProjected, TooBroad
 from service.domain.merges import Kind, Merges
 from service.domain.policies import Policy, Reason, State, Tally, Verdict
-from service.queries.paging import By, Key, Listing, Page, Slice, cut
+from service.queries.paging import By, Key, Listing, Page, Row, Slice, cut, fetched
 from service.queries.snapshot import AsOf, View
 from service.queries.statements import known, spans, stands_on, told_on
 
@@ -20,8 +20,7 @@ FOLDED_MAX: Final = 10_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A proposition that may be so."""
 
     claim: str
@@ -30,8 +29,7 @@ class Claim:
     first_position: int
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """One event changing the state or reason of one claim under one policy."""
 
     policy: str
@@ -45,8 +43,7 @@ class Transition:
     said: bool = False  #: it is of the moment when it was said, not of its position.
 
 
-@dataclass(frozen=True, slots=True)
-class Belief:
+class Belief(NamedTuple):
     """What a policy makes of one claim."""
 
     policy: str
@@ -65,8 +62,7 @@ class Belief:
         return Verdict(self.state, self.reason)
 
 
-@dataclass(frozen=True, slots=True)
-class Wording:
+class Wording(NamedTuple):
     """How an article puts a claim into words."""
 
     claim: str
@@ -75,8 +71,7 @@ class Wording:
     language: str | None
 
 
-@dataclass(frozen=True, slots=True)
-class Related:
+class Related(NamedTuple):
     """How a claim bears on another, or the other on it."""
 
     relation: str
@@ -116,16 +111,21 @@ class ClaimFilter:
     text: str | None = None
 
 
-_CLAIM = "c.claim, w.proposition, CASE WHEN c.topic_position <= %(position)s THEN c.topic END, c.first_position"
-_WORDED = "wording w ON w.claim = c.claim AND w.position = c.first_position"
+# The wording is looked up and not joined: a join on two columns that go together looks far
+# more selective than it is, and whole lists were joined before their first page was taken.
+_CLAIM = (
+    "c.claim, (SELECT w.proposition FROM wording w WHERE w.claim = c.claim AND w.position = c.first_position), "
+    "CASE WHEN c.topic_position <= %(position)s THEN c.topic END, c.first_position"
+)
 
 
 def claims_by_slug(view: View, slugs: Collection[str]) -> dict[str, Claim]:
     """Those of the claims that exist, by the slug that was asked for; of a merged one, its survivor."""
     survivors = {slug: view.merges.claim(slug).id for slug in slugs}
     conditions = ["c.claim = ANY(%(slugs)s)", *_existing(view, "c.claim", "c.first_position")]
-    found = view.conn.exec_driver_sql(
-        f"SELECT {_CLAIM} FROM claim c JOIN {_WORDED} WHERE {' AND '.join(conditions)}",
+    found = fetched(
+        view.conn,
+        f"SELECT {_CLAIM} FROM claim c WHERE {' AND '.join(conditions)}",
         {**view.parameters, "slugs": list(set(survivors.values()))},
     )
     claims = {row[0]: Claim(*row) for row in found}
@@ -149,20 +149,21 @@ def _existing(view: View, claim: str, first_position: str) -> list[str]:
 
 # --- lists ------------------------------------------------------------------------
 
-_BELIEVED = f"transition t JOIN claim c ON c.claim = t.claim JOIN {_WORDED}"
+# Looked up as well, once the page is found.
+_BELIEVED = "transition t, LATERAL (SELECT * FROM claim c WHERE c.claim = t.claim LIMIT 1) c"
 LISTINGS: Final = {
-    ClaimOrder.NEWEST: Listing(_CLAIM, _BELIEVED, (By("t.position", descending=True), By("t.claim", "text")), Claim),
-    ClaimOrder.SLUG: Listing(_CLAIM, _BELIEVED, (By("t.claim", "text"),), Claim),
+    ClaimOrder.NEWEST: Listing(
+        _CLAIM, _BELIEVED, (By("t.position", descending=True), By("t.claim", "text")), Claim._make
+    ),
+    ClaimOrder.SLUG: Listing(_CLAIM, _BELIEVED, (By("t.claim", "text"),), Claim._make),
 }
-OF_TOPIC = Listing(_CLAIM, f"claim c JOIN {_WORDED}", (By("c.claim", "text"),), Claim)
+OF_TOPIC = Listing(_CLAIM, "claim c", (By("c.claim", "text"),), Claim._make)
 _OF_ARTICLE = (
     "(SELECT s.claim, min(s.ordinal) AS ordinal FROM statement s "
     "WHERE s.position = p.article AND s.position <= %(position)s "
     "AND (%(said_by)s::timestamptz IS NULL OR s.effective_at <= %(said_by)s) GROUP BY s.claim) s"
 )
-OF_ARTICLE = Listing(
-    _CLAIM, f"{_OF_ARTICLE} JOIN claim c ON c.claim = s.claim JOIN {_WORDED}", (By("s.ordinal", "int"),), Claim
-)
+OF_ARTICLE = Listing(_CLAIM, f"{_OF_ARTICLE} JOIN claim c ON c.claim = s.claim", (By("s.ordinal", "int"),), Claim._make)
 _TALLY = (
     "EXISTS (SELECT FROM tally y WHERE y.claim = t.claim AND y.position <= %(position)s "
     "AND y.until_position > %(position)s AND {condition})"
@@ -183,11 +184,11 @@ def claims(view: View, wanted: ClaimFilter, policy: Policy, order: ClaimOrder, p
         return LISTINGS[order].page(view.conn, page, conditions, parameters)
     folded = _folded(view, wanted, policy)
     if order is ClaimOrder.SLUG:
-        rows: list[tuple[Key, str]] = [((slug,), slug) for slug in folded]
+        keyed: list[tuple[Key, str]] = [((slug,), slug) for slug in folded]
     else:
         # What changed last is what was said last; the order's key is a position at the head and a moment here.
-        rows = [((_microseconds(each.since), slug), slug) for slug, each in folded.items()]
-    found = cut(rows, LISTINGS[order].order, page)
+        keyed = [((_microseconds(each.since), slug), slug) for slug, each in folded.items()]
+    found = cut(keyed, LISTINGS[order].order, page)
     told = claims_by_slug(view, found.items)
     return Slice([told[slug] for slug in found.items], found.keys, found.has_next, found.has_previous)
 
@@ -200,7 +201,8 @@ def count_by_state(view: View, wanted: ClaimFilter, policy: Policy) -> dict[Stat
             counts[each.state] += 1
         return counts
     conditions, parameters = _conditions(view, wanted, policy)
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         f"SELECT t.to_state, count(*) FROM transition t WHERE {' AND '.join(conditions)} GROUP BY t.to_state",
         parameters,
     )
@@ -219,12 +221,13 @@ def _folded(view: View, wanted: ClaimFilter, policy: Policy) -> dict[str, Belief
     conditions, parameters = _candidates(view, wanted, "c.claim")
     conditions += _existing(view, "c.claim", "c.first_position")
     merged = [merge.merged for merge in view.merges if merge.kind is Kind.CLAIM]
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         f"SELECT c.claim FROM claim c WHERE c.claim <> ALL(%(merged)s) AND {' AND '.join(conditions)} "
         "LIMIT %(folded_max)s",
         {**parameters, "merged": merged, "folded_max": FOLDED_MAX + 1},
     )
-    slugs = list(found.scalars())
+    slugs = [slug for (slug,) in found]
     if len(slugs) > FOLDED_MAX:
         raise TooBroad(found=len(slugs), limit=FOLDED_MAX)
 
@@ -317,10 +320,12 @@ def _or_merged(view: View, parameters: dict[str, Any], found: str, name: str, cl
     merged = [merge.merged for merge in view.merges if merge.kind is Kind.CLAIM]
     if not merged:
         return ""
-    rows = view.conn.exec_driver_sql(
-        f"SELECT f.claim FROM ({found}) f(claim) WHERE f.claim = ANY(%(merged)s)", {**parameters, "merged": merged}
+    rows = fetched(
+        view.conn,
+        f"SELECT f.claim FROM ({found}) f(claim) WHERE f.claim = ANY(%(merged)s)",
+        {**parameters, "merged": merged},
     )
-    parameters[f"{name}_survivors"] = list({view.merges.claim(slug).id for slug in rows.scalars()})
+    parameters[f"{name}_survivors"] = list({view.merges.claim(slug).id for (slug,) in rows})
     return f" OR {claim} = ANY(%({name}_survivors)s)"
 
 
@@ -350,7 +355,8 @@ def claims_of_articles(view: View, articles: Sequence[int], page: Page) -> list[
     """The claims that each article revision speaks of, in the order of its document; of merged ones, the survivors."""
     if not view.merges:
         return OF_ARTICLE.pages(view.conn, page, [], view.parameters, parents={"article": ("bigint", articles)})
-    rows = view.conn.exec_driver_sql(
+    rows = fetched(
+        view.conn,
         "SELECT s.position, s.claim, min(s.ordinal) FROM statement s WHERE s.position = ANY(%(articles)s) "
         f"AND {' AND '.join(known(view))} GROUP BY s.position, s.claim",
         {**view.parameters, "articles": list(articles)},
@@ -374,14 +380,14 @@ WORDINGS = Listing(
     "w.claim, w.position, w.proposition, w.language",
     "wording w",
     (By("w.position"), By("w.claim", "text")),
-    Wording,
+    Wording._make,
 )
 
 
 def wordings(view: View, claims: Sequence[str], page: Page) -> list[Slice[Wording]]:
     """How each claim, and what is merged into it, was put into words, in order of the log."""
     on, parents = "w.claim = p.claim", {"claim": ("text", claims)}
-    if any(len(view.merges.members(Kind.CLAIM, claim)) > 1 for claim in claims):
+    if view.merges and any(len(view.merges.members(Kind.CLAIM, claim)) > 1 for claim in claims):
         on = "w.claim = ANY(string_to_array(p.named, ' '))"
         parents = {"named": ("text", [" ".join(view.merges.members(Kind.CLAIM, claim)) for claim in claims])}
     conditions = [on, "w.position <= %(position)s"]
@@ -391,7 +397,8 @@ def wordings(view: View, claims: Sequence[str], page: Page) -> list[Slice[Wordin
 def relations(view: View, claims: Sequence[str]) -> dict[str, list[Related]]:
     """How each claim bears on others and others on it, in order of the log."""
     named = {member: claim for claim in claims for member in view.merges.members(Kind.CLAIM, claim)}
-    rows = view.conn.exec_driver_sql(
+    rows = fetched(
+        view.conn,
         "SELECT r.relation, r.claim, r.to_claim, r.position, r.reason FROM relation r "
         "WHERE (r.claim = ANY(%(named)s) OR r.to_claim = ANY(%(named)s)) AND r.position <= %(position)s "
         "ORDER BY r.position",
@@ -411,7 +418,8 @@ def relations(view: View, claims: Sequence[str]) -> dict[str, list[Related]]:
 
 def rulings_in_force(view: View, claims: Collection[str]) -> dict[str, Ruled]:
     """The ruling on each of the claims that are ruled on."""
-    rows = view.conn.exec_driver_sql(
+    rows = fetched(
+        view.conn,
         "SELECT r.claim, r.position, r.state, r.reason FROM ruling r WHERE r.claim = ANY(%(claims)s) "
         "AND r.position <= %(position)s AND r.until_position > %(position)s",
         {**view.parameters, "claims": list(claims)},
@@ -427,16 +435,17 @@ _TRANSITION = (
 )
 
 
-def _transition(*row: Any) -> Transition:
+#: Every verdict that can be, to look them up; there is none where the state is null.
+_VERDICTS: Final = {
+    (None, None): None,
+    **{(state.value, reason.value): Verdict(state, reason) for state in State for reason in Reason},
+}
+
+
+def _transition(row: Row) -> Transition:
     policy, claim, position, from_state, from_reason, to_state, to_reason, *told = row
-    return Transition(
-        policy,
-        claim,
-        position,
-        None if from_state is None else Verdict(State(from_state), Reason(from_reason)),
-        None if to_state is None else Verdict(State(to_state), Reason(to_reason)),
-        *told,
-    )
+    before, after = _VERDICTS[from_state, from_reason], _VERDICTS[to_state, to_reason]
+    return Transition(policy, claim, position, before, after, *told)
 
 
 _BELIEFS = f"""
@@ -459,15 +468,13 @@ def beliefs(view: View, claims: Collection[str], policy: Policy) -> dict[str, Be
         return {}
     if view.said_by is not None or policy.id not in view.snapshot.policies:
         return _beliefs_folded(view, claims, policy)
-    found = view.conn.exec_driver_sql(
-        _BELIEFS, {**view.parameters, "claims": list(set(claims)), "policy": policy.id}
-    ).all()
-    ruled = [row.claim for row in found if row.to_reason == Reason.RULED]
+    found = fetched(view.conn, _BELIEFS, {**view.parameters, "claims": list(set(claims)), "policy": policy.id})
+    began = [(_transition(row[:-3]), row) for row in found]
+    ruled = [since.claim for since, _ in began if since.after is not None and since.after.reason is Reason.RULED]
     # A ruling hides what the policy says alone, so that is folded.
     alone = {claim: policy.decide(tally) for claim, tally in _tallies(view, ruled).items()} if ruled else {}
     read: dict[str, Belief] = {}
-    for row in found:
-        since = _transition(*row[:-3])
+    for since, row in began:
         assert since.after is not None
         unruled = alone.get(since.claim, since.after)
         read[since.claim] = Belief(
@@ -555,11 +562,11 @@ def _chains(view: View, claims: Collection[str], policy: Policy, *, said: bool) 
         stood = spans(view, slugs)
         parameters = {**view.parameters, "claims": slugs, "any": next(iter(view.snapshot.policies), "")}
         lives: dict[str, list[tuple[int, int]]] = {claim: [] for claim in slugs}
-        for claim, since, until, there in view.conn.exec_driver_sql(_LIVES, parameters):
+        for claim, since, until, there in fetched(view.conn, _LIVES, parameters):
             if there:
                 lives[claim].append((since, until))
         rulings: dict[str, list[tuple[int, int, Ruling]]] = {claim: [] for claim in slugs}
-        for claim, since, until, state in view.conn.exec_driver_sql(_RULINGS, parameters):
+        for claim, since, until, state in fetched(view.conn, _RULINGS, parameters):
             rulings[claim].append((since, until, Ruling(claim, State(state), since)))
         chains = {
             claim: belief.retrace(
@@ -568,10 +575,8 @@ def _chains(view: View, claims: Collection[str], policy: Policy, *, said: bool) 
             for claim in slugs
         }
     positions = sorted({each.position for chain in chains.values() for each in chain})
-    found = view.conn.exec_driver_sql(
-        "SELECT position, recorded_at FROM onrecord.event WHERE position = ANY(%s)", (positions,)
-    )
-    recorded = {row.position: row.recorded_at for row in found}
+    recording = "SELECT position, recorded_at FROM onrecord.event WHERE position = ANY(%s)"
+    recorded: dict[int, datetime] = dict(cast(Any, fetched(view.conn, recording, (positions,))))
     return {
         claim: [Transition(*each, recorded[each.position], said) for each in chain] for claim, chain in chains.items()
     }
@@ -610,7 +615,8 @@ _MOVED = """
 def changes(view: View, policy: Policy, *, start: int, to: int, page: Page) -> Slice[BeliefChange]:
     """The claims whose state or reason differs between two positions, by slug. Raises TooBroad."""
     projected = policy.id in view.snapshot.policies
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         _CHANGED if projected else _MOVED,
         {
             "policy": policy.id,
@@ -619,7 +625,7 @@ def changes(view: View, policy: Policy, *, start: int, to: int, page: Page) -> S
             "folded_max": FOLDED_MAX + 1,
         },
     )
-    slugs = list(found.scalars())
+    slugs = [slug for (slug,) in found]
     if len(slugs) > FOLDED_MAX:
         raise TooBroad(found=len(slugs), limit=FOLDED_MAX)
     old = beliefs(view.at(AsOf(start)), slugs, policy)

@@ -4,13 +4,13 @@ from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 from service.domain.events import Envelope
-from service.queries.paging import By, Listing, Page, Slice
+from service.queries.paging import By, Listing, Page, Row, Slice, fetched
 from service.queries.snapshot import View
 
 _COLUMNS = "e.position, e.event_id, e.type, e.schema_version, e.recorded_at, e.actor, e.payload"
 
 
-def _envelope(*row: Any) -> Envelope:
+def _envelope(row: Row) -> Envelope:
     *told, payload = row
     return cast(Any, Envelope)(*told, bytes(payload))
 
@@ -29,8 +29,9 @@ def events(view: View, page: Page, *, from_position: int = 1, types: Sequence[st
 
 def events_by_position(view: View, at: Collection[int]) -> dict[int, Envelope]:
     """The entries at these positions, as far as they are not after `position`."""
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         f"SELECT {_COLUMNS} FROM onrecord.event e WHERE e.position = ANY(%(at)s) AND e.position <= %(position)s",
         {"at": list(set(at)), **view.parameters},
     )
-    return {row[0]: _envelope(*row) for row in found}
+    return {row[0]: _envelope(row) for row in found}

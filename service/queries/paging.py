@@ -8,12 +8,20 @@ for a hundred.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar, cast
 
 from sqlalchemy import Connection
 
 Item = TypeVar("Item")
 Key = tuple[Any, ...]
+Row = tuple[Any, ...]
+
+
+def fetched(conn: Connection, statement: str, parameters: Mapping[str, Any] | tuple[Any, ...]) -> list[Row]:
+    """What a statement gives, in the driver's own tuples: SQLAlchemy's rows cost more than most pages do."""
+    found = conn.exec_driver_sql(statement, parameters)
+    assert found.cursor is not None
+    return cast("list[Row]", found.cursor.fetchall())
 
 
 class By(NamedTuple):
@@ -54,15 +62,14 @@ class Listing(Generic[Item]):
     columns: str
     source: str  #: FROM and what follows, up to the conditions.
     order: Order
-    make: Callable[..., Item]
+    make: Callable[[Row], Item]
 
     def page(
         self, conn: Connection, page: Page, conditions: Sequence[str], parameters: Mapping[str, Any]
     ) -> Slice[Item]:
         """The rows of one page."""
         sql, bound = self._sql(page, conditions)
-        rows = conn.exec_driver_sql(sql, {**parameters, **bound}).all()
-        return self._slice(rows, page)
+        return self._slice(fetched(conn, sql, {**parameters, **bound}), page)
 
     def pages(
         self,
@@ -88,14 +95,15 @@ class Listing(Generic[Item]):
             f"x.k{i} {'DESC' if by.descending != page.backward else 'ASC'}" for i, by in enumerate(self.order)
         )
         statement = (
-            f"SELECT x.*, p.i FROM unnest({arrays}) WITH ORDINALITY AS p({names}, i), "
+            f"SELECT p.i, x.* FROM unnest({arrays}) WITH ORDINALITY AS p({names}, i), "
             f"LATERAL ({sql}) x ORDER BY p.i, {order}"
         )
         values = {f"parents_{name}": list(of) for name, (_, of) in parents.items()}
-        by_parent: list[list[Any]] = [[] for _ in range(count)]
-        for row in conn.exec_driver_sql(statement, {**parameters, **bound, **values}):
-            by_parent[row[-1] - 1].append(row[:-1])
-        return [self._slice(rows, page) for rows in by_parent]
+        by_parent = [list[Row]() for _ in range(count)]
+        for row in fetched(conn, statement, {**parameters, **bound, **values}):
+            of: int = row[0]
+            by_parent[of - 1].append(row)
+        return [self._slice(found, page, begin=1) for found in by_parent]
 
     def _sql(self, page: Page, conditions: Sequence[str]) -> tuple[str, dict[str, Any]]:
         bound: dict[str, Any] = {"limit": page.limit + 1}
@@ -107,17 +115,17 @@ class Listing(Generic[Item]):
         where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
         order = ", ".join(f"{by.column} {'DESC' if by.descending != page.backward else 'ASC'}" for by in self.order)
         keys = ", ".join(f"{by.column} AS k{i}" for i, by in enumerate(self.order))
-        sql = f"SELECT {self.columns}, {keys} FROM {self.source}{where} ORDER BY {order} LIMIT %(limit)s"
+        sql = f"SELECT {keys}, {self.columns} FROM {self.source}{where} ORDER BY {order} LIMIT %(limit)s"
         return sql, bound
 
-    def _slice(self, rows: Sequence[Any], page: Page) -> Slice[Item]:
-        more = len(rows) > page.limit
-        rows = rows[: page.limit]
+    def _slice(self, found: list[Row], page: Page, *, begin: int = 0) -> Slice[Item]:
+        more = len(found) > page.limit
+        found = found[: page.limit]
         if page.backward:
-            rows = rows[::-1]
-        width = len(self.order)
-        items = [self.make(*row[:-width]) for row in rows]
-        keys = [tuple(row[-width:]) for row in rows]
+            found.reverse()
+        columns = begin + len(self.order)
+        items = [self.make(row[columns:]) for row in found]
+        keys = [row[begin:columns] for row in found]
         if page.backward:
             return Slice(items, keys, has_next=page.before is not None, has_previous=more)
         return Slice(items, keys, has_next=more, has_previous=page.after is not None)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from sqlalchemy import Connection
 
@@ -94,15 +94,19 @@ _CURATION = """
        FROM adoption a WHERE a.position <= %(position)s ORDER BY a.position DESC LIMIT 1)
 """
 
-_BEGIN = """
-    SELECT set_config('search_path', g.schema_name, true), g.position, h.position, h.recorded_at,
-           g.generation, g.policies, g.stopped_at, g.because
+_LIVE = """
       FROM onrecord.generation g
       LEFT JOIN LATERAL (
           SELECT e.position, e.recorded_at FROM onrecord.event e ORDER BY e.position DESC LIMIT 1
       ) h ON true
      WHERE g.live
 """
+_BEGIN = f"""
+    SELECT set_config('search_path', g.schema_name, true), g.position, h.position, h.recorded_at,
+           g.generation, g.policies, g.stopped_at, g.because {_LIVE}
+"""
+#: Where the record stands: generation, position, head, and when that was recorded.
+MOMENT: Final = f"SELECT g.generation, g.position, h.position, h.recorded_at {_LIVE}"
 
 
 def view(conn: Connection) -> View | None:

@@ -3,13 +3,13 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, Final, NamedTuple
 
 from service.domain.article import Certainty, Form, Stance
 from service.domain.belief import RecordedStatement, Span, counted, grounds, standing
 from service.domain.merges import Kind, opposite_of
 from service.domain.policies import Reason
-from service.queries.paging import By, Listing, Page, Slice, cut
+from service.queries.paging import By, Listing, Page, Row, Slice, cut, fetched
 from service.queries.snapshot import View
 
 #: Where a statement is: its position and its ordinal there.
@@ -25,8 +25,7 @@ def known(view: View) -> list[str]:
     return [KNOWN] if view.said_by is None else [KNOWN, "s.effective_at <= %(said_by)s"]
 
 
-@dataclass(frozen=True, slots=True)
-class Statement:
+class Statement(NamedTuple):
     """One speaker's stance on one claim, as one article reports it, with its place in the log."""
 
     claim: str  #: as the article names it.
@@ -55,16 +54,15 @@ class Statement:
         return (self.position, self.ordinal)
 
 
-def _statement(*row: Any) -> Statement:
-    stance, certainty, form = row[9], row[10], row[11]
-    return cast(Any, Statement)(
-        *row[:9],
-        Stance(stance),
-        None if certainty is None else Certainty(certainty),
-        None if form is None else Form(form),
-        *row[12:],
-        Stance(stance),
-    )
+#: To look them up: to ask an enum costs more than all the rest of a row.
+_STANCES: Final = {each.value: each for each in Stance}
+_CERTAINTIES: Final = {None: None, **{each.value: each for each in Certainty}}
+_FORMS: Final = {None: None, **{each.value: each for each in Form}}
+
+
+def _statement(row: Row) -> Statement:
+    stance = _STANCES[row[9]]
+    return Statement._make((*row[:9], stance, _CERTAINTIES[row[10]], _FORMS[row[11]], *row[12:], stance))
 
 
 def _counting(view: View, slices: list[Slice[Statement]]) -> list[Slice[Statement]]:
@@ -77,7 +75,7 @@ def _counting(view: View, slices: list[Slice[Statement]]) -> list[Slice[Statemen
 def _count(view: View, said: Statement) -> Statement:
     if not view.merges.claim(said.claim).opposite:
         return said
-    return replace(said, counts_as=opposite_of(said.stance))
+    return said._replace(counts_as=opposite_of(said.stance))
 
 
 _COLUMNS = (
@@ -149,8 +147,9 @@ _Parents = Mapping[str, tuple[str, Sequence[Any]]]
 
 def _members(view: View, kind: Kind, column: str, ids: Sequence[str]) -> tuple[str, _Parents]:
     """The condition that a statement counts for its parent, and the parents."""
-    if any(len(view.merges.members(kind, id)) > 1 for id in ids):
-        named = [" ".join(view.merges.members(kind, id)) for id in ids]
+    merges = view.merges
+    if merges and any(len(merges.members(kind, id)) > 1 for id in ids):
+        named = [" ".join(merges.members(kind, id)) for id in ids]
         return f"s.{column} = ANY(string_to_array(p.named, ' '))", {"named": ("text", named)}
     return f"s.{column} = p.{column}", {column: ("text", ids)}
 
@@ -162,11 +161,13 @@ def _which_stand_filter(
     if wanted.standing is None:
         return [], {}
     if view.said_by is None:
+        # Where nothing is merged, a statement stands on the claim that it names.
+        on = "t.claim = ANY(%(roots)s)" if view.merges else "t.claim = s.claim"
         exists = (
             "EXISTS (SELECT FROM standing t WHERE t.position = s.position AND t.ordinal = s.ordinal "
-            f"AND t.claim = ANY(%(roots)s) AND {STANDING})"
+            f"AND {on} AND {STANDING})"
         )
-        parameters: dict[str, Any] = {"roots": list(claims())}
+        parameters: dict[str, Any] = {"roots": list(claims())} if view.merges else {}
     else:
         exists = (
             "EXISTS (SELECT FROM unnest(%(at)s::bigint[], %(ordinals)s::int[]) AS u(position, ordinal) "
@@ -259,7 +260,8 @@ def grounds_of(view: View, beliefs: Sequence[tuple[str, Reason]], page: Page) ->
 
 def by_place(view: View, places: Collection[Place]) -> dict[Place, Statement]:
     """The statements at these places that are known."""
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         f"SELECT {_COLUMNS} FROM unnest(%(at)s::bigint[], %(ordinals)s::int[]) AS p(position, ordinal) "
         "JOIN statement s ON s.position = p.position AND s.ordinal = p.ordinal "
         f"WHERE {' AND '.join(known(view))}",
@@ -269,7 +271,7 @@ def by_place(view: View, places: Collection[Place]) -> dict[Place, Statement]:
             "ordinals": [ordinal for _, ordinal in places],
         },
     )
-    statements = [_count(view, _statement(*row)) for row in found]
+    statements = [_count(view, _statement(row)) for row in found]
     return {statement.place: statement for statement in statements}
 
 
@@ -289,7 +291,8 @@ def stands_on(view: View, claims: Collection[str]) -> dict[str, list[RecordedSta
     """What stands on each claim, as it counts: read where all counts that is known, else folded."""
     by_claim: dict[str, list[RecordedStatement]] = {claim: [] for claim in claims}
     if view.said_by is None:
-        rows = view.conn.exec_driver_sql(
+        rows = fetched(
+            view.conn,
             f"SELECT {_STANDS} FROM standing t WHERE t.claim = ANY(%(claims)s) AND {STANDING}",
             {**view.parameters, "claims": list(by_claim)},
         )
@@ -305,7 +308,8 @@ def told_on(view: View, claims: Collection[str]) -> dict[str, list[tuple[Recorde
     """All that is known to have been said on each claim, as it counts, each with whether it is live."""
     by_claim: dict[str, list[tuple[RecordedStatement, bool]]] = {claim: [] for claim in claims}
     named = [member for claim in by_claim for member in view.merges.members(Kind.CLAIM, claim)]
-    rows = view.conn.exec_driver_sql(
+    rows = fetched(
+        view.conn,
         f"SELECT {_SAYS}, s.until_position > %(position)s FROM statement s "
         f"WHERE s.claim = ANY(%(claims)s) AND {' AND '.join(known(view))}",
         {**view.parameters, "claims": named},
@@ -318,7 +322,8 @@ def told_on(view: View, claims: Collection[str]) -> dict[str, list[tuple[Recorde
 
 def spans(view: View, claims: Collection[str]) -> dict[str, list[Span]]:
     """All that ever stood on each claim, in order of the log, as it counted then."""
-    rows = view.conn.exec_driver_sql(
+    rows = fetched(
+        view.conn,
         f"SELECT {_STANDS}, t.since_position, t.until_position FROM standing t "
         "WHERE t.claim = ANY(%(claims)s) AND t.since_position <= %(position)s ORDER BY t.since_position",
         {**view.parameters, "claims": list(claims)},
@@ -334,7 +339,8 @@ def which_stand(view: View, statements: Sequence[tuple[str, Place]]) -> set[Plac
     roots = {view.merges.claim(claim).id for claim, _ in statements}
     if view.said_by is not None:
         return {(each.position, each.ordinal) for of in stands_on(view, roots).values() for each in of}
-    found = view.conn.exec_driver_sql(
+    found = fetched(
+        view.conn,
         "SELECT t.position, t.ordinal FROM unnest(%(at)s::bigint[], %(ordinals)s::int[]) AS p(position, ordinal) "
         "JOIN statement s ON s.position = p.position AND s.ordinal = p.ordinal "
         "JOIN standing t ON t.claim = ANY(%(roots)s) AND t.position = s.position AND t.ordinal = s.ordinal "
@@ -352,8 +358,8 @@ def which_stand(view: View, statements: Sequence[tuple[str, Place]]) -> set[Plac
 def _claims_of_speakers(view: View, speakers: Sequence[str]) -> list[str]:
     """The claims on which these speakers ever said something, as they count."""
     named = [member for speaker in speakers for member in view.merges.members(Kind.SPEAKER, speaker)]
-    found = view.conn.exec_driver_sql("SELECT DISTINCT claim FROM statement WHERE speaker = ANY(%s)", (named,))
-    return list({view.merges.claim(claim).id for claim in found.scalars()})
+    found = fetched(view.conn, "SELECT DISTINCT claim FROM statement WHERE speaker = ANY(%s)", (named,))
+    return list({view.merges.claim(claim).id for (claim,) in found})
 
 
 @dataclass(frozen=True, slots=True)
@@ -370,7 +376,8 @@ MOVES = (By("speaker", "text"),)
 
 def moves_at(view: View, events: Sequence[tuple[str, int]]) -> list[list[Moved]]:
     """Who moved on each claim at a position of the log, by speaker."""
-    rows = view.conn.exec_driver_sql(
+    rows = fetched(
+        view.conn,
         "SELECT p.i, t.speaker, t.position, t.ordinal, t.since_position = p.position "
         "FROM unnest(%(claims)s::text[], %(at)s::bigint[]) WITH ORDINALITY AS p(claim, position, i) "
         "JOIN standing t ON t.claim = p.claim AND (t.since_position = p.position OR t.until_position = p.position)",
@@ -418,7 +425,8 @@ class ClaimSpeaker:
     statement: Place  #: the statement that stands.
 
 
-def _claim_speaker(claim: str, speaker: str, since: int, position: int, ordinal: int) -> ClaimSpeaker:
+def _claim_speaker(row: Row) -> ClaimSpeaker:
+    claim, speaker, since, position, ordinal = row
     return ClaimSpeaker(claim, speaker, since, (position, ordinal))
 
 
