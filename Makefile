@@ -18,7 +18,7 @@ export PYRIGHT_PYTHON_IGNORE_WARNINGS := 1
 .PHONY: help
 help: ## print this
 	@echo 'make TARGET, where TARGET is one of'
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: .venv/.run ## start the service on this machine with the example articles in it
@@ -39,6 +39,37 @@ test: .venv/.dev ## all tests, on all cores; `make test ARGS="-k retract -x"` fo
 mutants: .venv/.dev ## break the code in each way of tests/mutants, and see that its tests notice
 	.venv/bin/python tests/mutants/run.py $(ARGS)
 
+.PHONY: bench
+bench: .venv/.dev peers ## measure everything beside its peers: half an hour; `make bench ARGS="--only page"` for some
+	$(PY) benchmarks $(ARGS)
+
+.PHONY: bench-small
+bench-small: .venv/.dev peers ## the same on less, in two minutes
+	$(PY) benchmarks --size small $(ARGS)
+
+.PHONY: bench-growth
+bench-growth: .venv/.dev ## the same measures from 10,000 claims to 1,000,000: hours; ARGS="--claims 1000 10000" for less
+	$(PY) benchmarks.growth $(ARGS)
+
+# A peer that cannot be installed is named as missing in the table.
+.PHONY: peers
+peers: .venv/.dev ## install what the benchmark compares with, into benchmarks/peers
+	@$(MAKE) --no-print-directory benchmarks/peers/.venv/.ready || echo 'The Python peers cannot be installed.' >&2
+	@$(MAKE) --no-print-directory benchmarks/peers/node_modules/.ready || echo 'PostGraphile cannot be installed.' >&2
+
+benchmarks/peers/.venv/.ready: benchmarks/peers/requirements.txt
+	@echo 'Installing the Python peers into benchmarks/peers/.venv ...'
+	@.venv/bin/python -m venv --clear benchmarks/peers/.venv
+	@benchmarks/peers/.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-user \
+		--only-binary=:all: --require-hashes -r benchmarks/peers/requirements.txt
+	@touch $@
+
+# It brings its own Node; the one that runs npm may be older than PostGraphile wants.
+benchmarks/peers/node_modules/.ready: benchmarks/peers/package-lock.json
+	@echo 'Installing PostGraphile into benchmarks/peers/node_modules ...'
+	@cd benchmarks/peers && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 .PHONY: format
 format: .venv/.dev ## put the code in its one format, and mend what can be mended
 	$(PY) ruff check --fix-only --quiet .
@@ -53,6 +84,7 @@ lock: .venv/.dev ## write requirements/*.txt anew from pyproject.toml; `make loc
 	$(LOCK) $(ARGS) pyproject.toml --group dev -o requirements/dev.txt
 	$(LOCK) pyproject.toml -c requirements/dev.txt -o requirements/run.txt
 	$(LOCK) --group build -c requirements/dev.txt -o requirements/build.txt
+	$(LOCK) $(ARGS) benchmarks/peers/requirements.in -o benchmarks/peers/requirements.txt
 
 .PHONY: wheel
 wheel: .venv/.run ## build the wheel, with migrations and seeds in it, into dist/
@@ -62,6 +94,7 @@ wheel: .venv/.run ## build the wheel, with migrations and seeds in it, into dist
 
 .PHONY: clean
 clean: ## take away all that was installed, built or cached here; data of the service stays
+	rm -rf benchmarks/peers/.venv benchmarks/peers/node_modules
 	rm -rf .venv build dist .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

@@ -1,0 +1,20 @@
+-- What PostGraphile sees: the page's rows, as two views over the live read tables. The read tables have no foreign
+-- keys and more history than a list shows; the tags say how the views belong together.
+DROP SCHEMA IF EXISTS peer CASCADE;
+CREATE SCHEMA peer;
+
+CREATE VIEW peer.claim AS
+    SELECT t.claim AS slug, w.proposition, c.first_position, t.to_state AS state, t.to_reason AS reason,
+           y.asserting, y.denying, y.withholding, y.asserting > 0 AND y.denying > 0 AS contested, t.position AS changed
+      FROM :schema.transition t
+      JOIN :schema.claim c ON c.claim = t.claim
+      JOIN :schema.wording w ON w.claim = c.claim AND w.position = c.first_position
+      JOIN :schema.tally y ON y.claim = t.claim AND y.until_position = 9223372036854775807
+     WHERE t.policy = 'unanimous@1' AND t.until_position = 9223372036854775807;
+
+CREATE VIEW peer.statement AS
+    SELECT s.claim, s.position, s.ordinal, s.stance, s.speaker_name AS name, s.quote, s.effective_at
+      FROM :schema.statement s;
+
+COMMENT ON VIEW peer.claim IS '@primaryKey slug';
+COMMENT ON VIEW peer.statement IS E'@primaryKey claim,position,ordinal\n@foreignKey (claim) references claim (slug)';
