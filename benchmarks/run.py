@@ -13,12 +13,15 @@ from rich.console import Console
 
 from benchmarks import report, server
 from benchmarks.bench import Bench, Size
+from service.cli.running import collect_seldom
 
 
 def run(works: Callable[[Bench], object], size: Size, *, data: Path | None, out: Path) -> None:
     """Do the works on a server in `data`, which stays, or in a folder that goes; print, and write to `out`."""
     # A kill ends the run as Ctrl-C does, so that its server and its other processes stop too.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # As every command of onrecord does, since much of it runs in this process.
+    collect_seldom()
     errors, begun = Console(stderr=True, highlight=False, soft_wrap=True), time.perf_counter()
     told = dataclasses.asdict(size)
     with server.started(data) as running:

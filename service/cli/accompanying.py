@@ -22,6 +22,7 @@ from service import log
 from service.cli.listening import Listener
 from service.cli.logs import set_up_log
 from service.cli.projecting import Projecting
+from service.cli.running import collect_seldom
 from service.database import engine as engines
 from service.projector import Generation
 
@@ -121,6 +122,7 @@ def main() -> None:
     if not told:
         return
     set_up_log()
+    collect_seldom()
     sent = json.loads(told)
     engine = engines.create(sent["url"], pool_size=2)
     stopping = threading.Event()

@@ -4,6 +4,7 @@ Statuses: 0 done, 1 refused or failed, 2 called wrongly, 128 + n ended by signal
 """
 
 import contextlib
+import gc
 import io
 import os
 import signal
@@ -15,6 +16,18 @@ from typing import Final
 
 _DEBUG: Final = "--debug"
 _SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+#: How many more objects there must be than before, until cycles are looked for.
+_ALLOCATIONS: Final = 50_000
+
+
+def collect_seldom() -> None:
+    """Let this process look for cycles of objects more seldom, and never among what is loaded by now.
+
+    Documents, events and rows are thousands of objects that form none. To look through them
+    again and again took as long as the work on them.
+    """
+    gc.freeze()
+    gc.set_threshold(_ALLOCATIONS)
 
 
 def main(args: Sequence[str] | None = None) -> int:
@@ -37,6 +50,7 @@ def main(args: Sequence[str] | None = None) -> int:
 def _run(args: Sequence[str], *, debug: bool) -> int:
     from service.cli.commands import app
 
+    collect_seldom()
     try:
         status = app(args, prog_name="onrecord", standalone_mode=False)
         sys.stdout.flush()

@@ -1,7 +1,6 @@
 """`onrecord serve` and `onrecord project`: what runs until it is told to stop."""
 
 import asyncio
-import gc
 import logging
 import socket
 import sys
@@ -21,6 +20,7 @@ from service.cli.integrating import Integrating
 from service.cli.listening import Listener
 from service.cli.logs import set_up_log
 from service.cli.projecting import Projecting
+from service.cli.running import collect_seldom
 from service.config import Settings
 from service.database import engine as engines
 
@@ -29,8 +29,6 @@ _GRACE_S: Final = 10
 #: Requests that read at the same time, and those that write; the rest wait for their turn.
 _CONNECTIONS_MAX: Final = 20
 _BACKLOG: Final = 1024
-#: How many more objects there must be than before, until cycles are looked for.
-_ALLOCATIONS: Final = 50_000
 #: Who sends what comes by the API, as long as it knows of no tokens.
 _ACTOR: Final = "anonymous"
 
@@ -158,10 +156,8 @@ def _answer(
         timeout_graceful_shutdown=_GRACE_S,
     )
 
-    # A page is thousands of tuples that live for a moment and never form a cycle. To look for
-    # cycles among them, and through all that was imported, takes as long as the page itself.
-    gc.freeze()
-    gc.set_threshold(_ALLOCATIONS)
+    # Now that all of the API is loaded.
+    collect_seldom()
 
     async def answer() -> None:
         # A thread for each connection: who reads slowly does not hold up the others.
