@@ -78,9 +78,9 @@ class Bench:
         database = self.server.database(f"filled_{claims}", migrated=True)
         wanted = generator.articles_for(claims)
         with ours.engine_of(database) as engine:
+            news = itertools.islice(generator.news(), ours.head(database), wanted)
             while (begun := ours.head(database)) < wanted:
-                some = itertools.islice(generator.news(), begun, min(begun + _FILL, wanted))
-                events, took = ours.fill(engine, some)
+                events, took = ours.fill(engine, itertools.islice(news, _FILL))
                 self.told(f"  {database.name}: {begun + events:,} events appended, {events / took:,.0f}/s")
             for position, events, took in ours.project(engine, told_every=_FILL):
                 self.told(f"  {database.name}: {position:,} events projected, {events / took:,.0f}/s")
