@@ -16,10 +16,12 @@ from sqlalchemy import Engine, text
 from service import log, projector
 from service.cli import main
 from service.cli.projecting import Projecting, prepared
+from service.database import engine as engines
 from service.domain.article import DOCUMENT_BYTES_MAX
 from service.domain.events import ArticleRecorded, ArticleRetracted, ArticleRevised
+from service.log import NewEvent
 from service.projector import Projector
-from tests.builders import asserts, changed, denies, document, raw, url, without
+from tests.builders import article, asserts, changed, denies, document, raw, url, without
 from tests.conftest import Database
 
 SEEDS = Path(__file__).resolve().parents[1] / "seeds"
@@ -517,6 +519,20 @@ def test_other_read_tables_go_live_once_they_have_caught_up(run: Run, engine: En
         pass
     with engine.connect() as conn:
         assert [each.policies for each in projector.generations(conn) if each.live] == [["majority@1", "unanimous@1"]]
+
+
+def test_the_projector_keeps_what_it_prepared_from_one_event_to_the_next(database: Database, engine: Engine):
+    single = engines.create(database.service_url, pool_size=1, max_overflow=0)
+    projecting = Projecting(single, prepared(single, ["unanimous"]))
+    for i in range(8):
+        with engine.begin() as conn:
+            log.append_all(conn, [NewEvent.of_article(article(f"n{i}", nato=asserts(f"x{i}")), actor="test")])
+        assert [progress.position for progress in projecting.catch_up()] == [i + 1]
+    with single.connect() as conn:
+        kept = conn.exec_driver_sql("SELECT statement FROM pg_prepared_statements").scalars().all()
+    single.dispose()
+    assert any("INTO statement" in each for each in kept)
+    assert any("max(e.position)" in each for each in kept)
 
 
 def test_an_import_leaves_read_tables_of_others_alone(run: Run, engine: Engine):

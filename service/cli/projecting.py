@@ -11,7 +11,7 @@ import psycopg
 from sqlalchemy import Engine, update
 from sqlalchemy.exc import DBAPIError
 
-from service import log, projector, tables
+from service import projector, tables
 from service.cli.listening import Listener
 from service.domain.errors import OnrecordError
 from service.projector import Generation, Progress, Projector
@@ -22,6 +22,12 @@ _BACK_OFF_S_MAX: Final = 10.0
 _RETRY_S: Final = 30.0
 #: No request on the old read tables takes longer, so they may go then.
 _REQUEST_S_MAX: Final = 60.0
+
+#: Where the log ends, and which read tables are live: all that is to be known before a batch.
+_LOOK: Final = """
+    SELECT coalesce(max(e.position), 0), (SELECT g.generation FROM onrecord.generation g WHERE g.live)
+      FROM onrecord.event e
+"""
 
 _logger = logging.getLogger("onrecord.projector")
 
@@ -55,6 +61,9 @@ class Projecting:
 
     def __init__(self, engine: Engine, generation: Generation) -> None:
         self._engine = engine
+        # For single statements. A rollback, which ends a transaction that only read, would
+        # also have the connection forget all that it prepared, the batch's statements too.
+        self._by_statement = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._failure: Exception | None = None  # where `stopped` was raised, for the service's own log
         self._use(generation)
 
@@ -92,10 +101,12 @@ class Projecting:
         connection raises, and `Superseded`; then it may be called again.
         """
         while True:
-            self._follow()
-            with self._engine.connect() as conn:
-                if log.head(conn) <= self.position:
-                    break
+            with self._by_statement.connect() as conn:
+                head, live = conn.exec_driver_sql(_LOOK).one()
+            if live != self._generation.generation:
+                self._follow()
+            if head <= self.position:
+                break
             progress = self._advanced()
             if progress is None:
                 continue
@@ -180,7 +191,7 @@ class Projecting:
 
     def _announce(self) -> None:
         # After the commit and by itself, as with the log: only a hint, and it takes a lock of the server.
-        with self._engine.begin() as conn:
+        with self._by_statement.connect() as conn:
             conn.exec_driver_sql(f"NOTIFY {projector.CHANNEL}")
 
     def _promote(self) -> None:
