@@ -5,15 +5,16 @@ import contextlib
 import json
 import re
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from unittest.mock import patch
 
 import httpx
+import psycopg
 import pytest
-from sqlalchemy import event
 from starlette.applications import Starlette
 
 from service import log, projector
@@ -178,20 +179,20 @@ class Api:
 
     @contextlib.contextmanager
     def statements(self) -> Generator[list[str]]:
-        """The SQL that requests cause meanwhile, as the engine hands it to the driver."""
+        """The SQL that requests cause meanwhile, as it is handed to the driver."""
         seen: list[str] = []
 
-        def note(conn: object, cursor: object, statement: str, *_: object) -> None:
-            seen.append(statement)
+        def noting(execute: Callable[..., Any]) -> Callable[..., Any]:
+            def noted(cursor: object, statement: Any, *of: Any, **how: Any) -> Any:
+                seen.append(statement)
+                return execute(cursor, statement, *of, **how)
 
-        both = (self._reading, self._writing.sync_engine)
-        for engine in both:
-            event.listen(engine, "before_cursor_execute", note)
-        try:
+            return noted
+
+        with contextlib.ExitStack() as stack:
+            for kind in (psycopg.Cursor, psycopg.AsyncCursor):
+                stack.enter_context(patch.object(kind, "execute", noting(kind.execute)))
             yield seen
-        finally:
-            for engine in both:
-                event.remove(engine, "before_cursor_execute", note)
 
 
 @pytest.fixture(name="api")

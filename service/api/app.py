@@ -25,7 +25,7 @@ from strawberry.types import ExecutionResult
 
 from service.api import tiles
 from service.api.answers import Answer, Answers, Moment, Now
-from service.api.context import Context, Projected
+from service.api.context import Context, Projected, reads_snapshots
 from service.api.documents import document
 from service.api.fields import Kept
 from service.api.plans import Request, Unwritten
@@ -256,6 +256,7 @@ def create(
     Queries are answered by compiled plans, unless `compiled` is switched off, and what
     they answered is kept in `answers_bytes`. Both change how long it takes, and nothing else.
     """
+    reads_snapshots(reading)
     projected = Projected(engine)
     appending = Grouping(engine)
     view = _View(engine=engine, reading=reading, projected=projected, appending=appending, actor=actor)

@@ -3,10 +3,13 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
-from sqlalchemy import Connection, Engine
+import psycopg
+from sqlalchemy import Connection, Engine, event
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.api.plans import Request
 from service.domain.errors import NothingProjected, NotYetProjected
@@ -20,6 +23,16 @@ Result = TypeVar("Result")
 #: How long a request waits for the position that it must see.
 WAIT_S: Final = 5.0
 _POLL_S: Final = 0.25
+
+
+def reads_snapshots(reading: Engine) -> None:
+    """Let each transaction of an engine be a snapshot: its connections are told so once, when they are made."""
+    event.listen(reading, "connect", _reads_snapshots)
+
+
+def _reads_snapshots(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
+    raw = cast("psycopg.Connection", entry.driver_connection)
+    raw.isolation_level, raw.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
 
 
 class Projected:
@@ -99,7 +112,6 @@ class Context:
         # In a thread, which waits for the database at no cost: a large page comes in dozens of
         # pieces, and the event loop would have to be woken for each.
         with self.reading.connect() as conn:
-            conn = conn.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             return self._in_snapshot(conn, work)
 
     async def answer(self, request: Request, *, compiled: bool) -> dict[str, Any]:

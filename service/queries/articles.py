@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 from service.domain.article import ChangeOf, Reader
 from service.domain.merges import Kind
-from service.queries.paging import By, Listing, Page, Row, Slice, fetched
+from service.queries.driver import Row, fetched
+from service.queries.paging import By, Listing, Page, Slice
 from service.queries.snapshot import View
 
 

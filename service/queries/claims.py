@@ -11,7 +11,8 @@ from service.domain.belief import Ruling, Standing
 from service.domain.errors import BadArgument, PolicyNotProjected, TooBroad
 from service.domain.merges import Kind, Merges
 from service.domain.policies import Policy, Reason, State, Tally, Verdict
-from service.queries.paging import By, Key, Listing, Page, Row, Slice, cut, fetched
+from service.queries.driver import Row, fetched
+from service.queries.paging import By, Key, Listing, Page, Slice, cut
 from service.queries.snapshot import AsOf, View
 from service.queries.statements import known, spans, stands_on, told_on
 

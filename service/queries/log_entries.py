@@ -4,7 +4,8 @@ from collections.abc import Collection, Sequence
 from typing import Any, cast
 
 from service.domain.events import Envelope
-from service.queries.paging import By, Listing, Page, Row, Slice, fetched
+from service.queries.driver import Row, fetched
+from service.queries.paging import By, Listing, Page, Slice
 from service.queries.snapshot import View
 
 _COLUMNS = "e.position, e.event_id, e.type, e.schema_version, e.recorded_at, e.actor, e.payload"

@@ -8,20 +8,14 @@ for a hundred.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cmp_to_key
-from typing import Any, Generic, NamedTuple, TypeVar, cast
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from sqlalchemy import Connection
 
+from service.queries.driver import Row, fetched
+
 Item = TypeVar("Item")
 Key = tuple[Any, ...]
-Row = tuple[Any, ...]
-
-
-def fetched(conn: Connection, statement: str, parameters: Mapping[str, Any] | tuple[Any, ...]) -> list[Row]:
-    """What a statement gives, in the driver's own tuples: SQLAlchemy's rows cost more than most pages do."""
-    found = conn.exec_driver_sql(statement, parameters)
-    assert found.cursor is not None
-    return cast("list[Row]", found.cursor.fetchall())
 
 
 class By(NamedTuple):

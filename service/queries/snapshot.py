@@ -4,12 +4,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
+import psycopg
 from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
 
 from service.domain import moment, policies
 from service.domain.errors import AsOfInvalid, NotYetProjected
 from service.domain.merges import Kind, Merge, Merges
 from service.domain.policies import Policy
+from service.queries.driver import Row, begun, fetched
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,19 +82,23 @@ class View:
     def _curation(self) -> tuple[Merges, str]:
         known = self._known.get(self.position)
         if known is None:
-            found = self.conn.exec_driver_sql(_CURATION, self.parameters).all()
-            merges = sorted(Merge(row[0], Kind(row[1]), *row[2:]) for row in found if row[1] != "policy")
-            adopted = [row[2] for row in found if row[1] == "policy"]
-            known = self._known[self.position] = (Merges(merges), adopted[0] if adopted else policies.DEFAULT)
+            found = fetched(self.conn, _CURATION.format(position="%(position)s::bigint"), self.parameters)
+            known = self._known[self.position] = _curated(found)
         return known
 
 
-_CURATION = """
+def _curated(found: list[Row]) -> tuple[Merges, str]:
+    merges = sorted(Merge(row[0], Kind(row[1]), *row[2:]) for row in found if row[1] != "policy")
+    adopted = [row[2] for row in found if row[1] == "policy"]
+    return Merges(merges), adopted[0] if adopted else policies.DEFAULT
+
+
+_CURATION: Final = """
     SELECT m.position, m.kind, m.merged, m.survivor, m.opposite
-      FROM merge m WHERE m.position <= %(position)s AND m.until_position > %(position)s
+      FROM merge m WHERE m.position <= {position} AND m.until_position > {position}
     UNION ALL
     (SELECT a.position, 'policy', a.policy, '', false
-       FROM adoption a WHERE a.position <= %(position)s ORDER BY a.position DESC LIMIT 1)
+       FROM adoption a WHERE a.position <= {position} ORDER BY a.position DESC LIMIT 1)
 """
 
 _LIVE = """
@@ -101,10 +108,11 @@ _LIVE = """
       ) h ON true
      WHERE g.live
 """
-_BEGIN = f"""
+_BEGIN: Final = f"""
     SELECT set_config('search_path', g.schema_name, true), g.position, h.position, h.recorded_at,
            g.generation, g.policies, g.stopped_at, g.because {_LIVE}
 """
+_CURATION_BEGUN: Final = _CURATION.format(position="(SELECT position FROM onrecord.generation WHERE live)")
 #: Where the record stands: generation, position, head, and when that was recorded.
 MOMENT: Final = f"SELECT g.generation, g.position, h.position, h.recorded_at {_LIVE}"
 
@@ -115,12 +123,16 @@ def view(conn: Connection) -> View | None:
     Reads as of the last position that is projected. None where nothing was ever
     projected: no generation is there yet.
     """
-    row = conn.exec_driver_sql(_BEGIN).one_or_none()
-    if row is None:
-        return None
+    try:
+        (row,), curation = begun(conn, (_BEGIN, _CURATION_BEGUN))
+    except DBAPIError as error:
+        # Where no generation is, neither are its tables.
+        if isinstance(error.orig, psycopg.errors.UndefinedTable) and not fetched(conn, _BEGIN):
+            return None
+        raise
     _, position, head, head_recorded_at, generation, names, stopped_at, because = row
-    begun = Snapshot(position, head or 0, head_recorded_at, generation, tuple(names), stopped_at, because)
-    return View(conn, begun, AsOf(position))
+    snapshot = Snapshot(position, head or 0, head_recorded_at, generation, tuple(names), stopped_at, because)
+    return View(conn, snapshot, AsOf(position), _known={position: _curated(curation)})
 
 
 def as_of(reading: View, *, position: int | None, recorded_at: datetime | None, said_by: str | None) -> AsOf:

@@ -9,7 +9,8 @@ from service.domain.article import Certainty, Form, Stance
 from service.domain.belief import RecordedStatement, Span, counted, grounds, standing
 from service.domain.merges import Kind, opposite_of
 from service.domain.policies import Reason
-from service.queries.paging import By, Listing, Page, Row, Slice, cut, fetched
+from service.queries.driver import Row, fetched
+from service.queries.paging import By, Listing, Page, Slice, cut
 from service.queries.snapshot import View
 
 #: Where a statement is: its position and its ordinal there.

@@ -1,0 +1,49 @@
+"""Statements handed to psycopg as they are: SQLAlchemy's results cost more than most pages do."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, LiteralString, cast
+
+import psycopg
+from sqlalchemy import Connection
+from sqlalchemy.exc import DBAPIError
+
+Row = tuple[Any, ...]
+Parameters = Mapping[str, Any] | tuple[Any, ...]
+
+
+def fetched(conn: Connection, statement: str, parameters: Parameters | None = None) -> list[Row]:
+    """What a statement gives. Raises DBAPIError, as the connection does."""
+    raw = _raw(conn)
+    try:
+        return raw.execute(cast("LiteralString", statement), parameters).fetchall()
+    except psycopg.Error as error:
+        raise _failed(conn, statement, error) from error
+
+
+def begun(conn: Connection, statements: Sequence[str]) -> list[list[Row]]:
+    """What each statement gives, BEGIN and all of them in one round trip.
+
+    Raises DBAPIError, and then nothing is begun.
+    """
+    raw = _raw(conn)
+    try:
+        with raw.pipeline():
+            cursors = [raw.execute(cast("LiteralString", each)) for each in statements]
+        return [cursor.fetchall() for cursor in cursors]
+    except psycopg.Error as error:
+        if not raw.closed:
+            raw.rollback()
+        raise _failed(conn, "; ".join(statements), error) from error
+
+
+def _raw(conn: Connection) -> psycopg.Connection:
+    return cast("psycopg.Connection", conn.connection.driver_connection)
+
+
+def _failed(conn: Connection, statement: str, error: psycopg.Error) -> DBAPIError:
+    raw = _raw(conn)
+    lost = raw.closed
+    if lost:
+        # So that nobody finds it in the pool.
+        conn.invalidate(error)
+    return DBAPIError(statement, None, error, connection_invalidated=lost)
