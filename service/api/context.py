@@ -112,7 +112,10 @@ class Context:
         # In a thread, which waits for the database at no cost: a large page comes in dozens of
         # pieces, and the event loop would have to be woken for each.
         with self.reading.connect() as conn:
-            return self._in_snapshot(conn, work)
+            result = self._in_snapshot(conn, work)
+            # Not by a rollback, at which the driver forgets all that it has prepared.
+            conn.connection.commit()
+            return result
 
     async def answer(self, request: Request, *, compiled: bool) -> dict[str, Any]:
         """What is selected of the root, all of it of one snapshot. Raises as `read` and plans do."""
