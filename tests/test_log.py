@@ -587,6 +587,29 @@ def test_an_append_takes_the_same_number_of_statements_whatever_it_brings(engine
     assert len(stored(engine)) == 176
 
 
+def test_an_append_reads_as_little_of_a_long_log_as_of_a_short_one(engine: Engine) -> None:
+    """By one connection, whose plans were made while the log was short, and without statistics."""
+    with engine.connect() as conn:
+
+        def read_so_far() -> int:
+            return conn.exec_driver_sql(
+                "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::int FROM pg_stat_xact_user_tables "
+                "WHERE schemaname = 'onrecord'"
+            ).scalar_one()
+
+        def rows_read(*what: Article) -> int:
+            before = read_so_far()
+            log.append(conn, sent(*what))
+            read = read_so_far() - before
+            conn.commit()
+            return read
+
+        short = [rows_read(article(f"short-{n}", nato=SAID)) for n in range(20)]
+        rows_read(*(article(f"more-{n}", nato=SAID) for n in range(1000)))
+        long = [rows_read(article(f"long-{n}", nato=SAID)) for n in range(20)]
+    assert max(long) <= max(short)
+
+
 def test_readers_are_woken_by_an_announcement(database: Database, engine: Engine) -> None:
     where = database.service_url
     with psycopg.connect(
