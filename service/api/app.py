@@ -9,7 +9,7 @@ from hashlib import sha256
 from typing import Any, cast
 
 import orjson
-from graphql import OperationType
+from graphql import OperationType, get_operation_ast
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
@@ -214,12 +214,12 @@ def _request(sent: _Sent) -> Request | None:
         if "extensions" in given or not isinstance(variables, dict | None) or not isinstance(name, str | None):
             return None
         known = document(graphql_schema, text)
-        if known.errors or known.introspects:
+        operation = get_operation_ast(known.node, name)
+        if known.errors or known.introspects or operation is None or operation.operation is not OperationType.QUERY:
             return None
-        request = Request.of(graphql_schema, known, name, cast("dict[str, Any] | None", variables))
+        return Request.of(graphql_schema, known, name, cast("dict[str, Any] | None", variables))
     except Exception:  # noqa: BLE001 - whatever it is, it is told by who parses it once more
         return None
-    return request if request is not None and request.operation.operation is OperationType.QUERY else None
 
 
 async def _send(send: Send, status: int, headers: list[tuple[bytes, bytes]], body: bytes) -> None:
