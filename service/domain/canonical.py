@@ -16,6 +16,6 @@ def canonical_json(value: Any) -> bytes:
     """`value` in its one canonical form.
 
     Takes what our events and leaves are made of: dicts with ASCII keys, lists,
-    strings, whole numbers up to 2^53 - 1, true, false. Anything else raises TypeError.
+    strings without lone surrogates, whole numbers up to 2^53 - 1, true, false. Of anything else no form is promised.
     """
     return orjson.dumps(value, option=_OPTIONS)
