@@ -192,6 +192,19 @@ def test_the_read_tables_do_not_depend_on_batches_or_on_who_projects(
                 assert found[table] == expected[table], (limit, name, table)
 
 
+def test_a_batch_so_large_that_rows_are_copied_comes_to_the_same(engine: Engine, generation: Generation) -> None:
+    said = [
+        {f"speaker-{m}": (asserts, denies, withholds)[(n + m) % 3](f"claim-{(n + m) % 11}") for m in range(8)}
+        for n in range(320)
+    ]
+    record(engine, [article(f"{n}", **each) for n, each in enumerate(said)])
+    catch_up(engine, cycle([Projector(generation)]), 20)
+    expected = dump(engine, generation)
+    empty(engine, generation)
+    catch_up(engine, cycle([Projector(generation)]), EVERYTHING)
+    assert dump(engine, generation) == expected
+
+
 @pytest.mark.parametrize("seed", range(20, 26))
 @pytest.mark.parametrize("limit", [3, EVERYTHING])
 def test_the_read_tables_say_at_every_position_what_the_fold_says(

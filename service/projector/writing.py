@@ -1,6 +1,7 @@
 """Writing: the rows of a batch into the read tables, set-based."""
 
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from typing import Any, Final
 
 import orjson
@@ -14,6 +15,7 @@ from service.projector.rows import Batch, Row
 from service.tables import OPEN
 
 
+@cache
 def _insert(table: Table, *, repeatable: bool = False) -> str:
     names = [column.name for column in table.columns]
     listed = ", ".join(names)
@@ -33,13 +35,12 @@ def _close(table: Table, key: Sequence[str], *, newest: str | None = None) -> st
     return f"UPDATE {table.name} t SET until_position = r.until_position FROM {record} WHERE {same}"
 
 
-#: What is written, in this order, and the rows of a batch for it.
+#: What is written, in this order and before what may be copied, and the rows of a batch for it.
 _WRITES: Final[tuple[tuple[str, Callable[[Batch], Collection[Row]]], ...]] = (
     (_insert(tables.outlet, repeatable=True), lambda b: list(b.outlets.values())),
     (_insert(tables.speaker, repeatable=True), lambda b: list(b.speakers.values())),
     (_insert(tables.topic, repeatable=True), lambda b: list(b.topics.values())),
     (_insert(tables.dictionary, repeatable=True), lambda b: list(b.dictionaries.values())),
-    (_insert(tables.claim), lambda b: list(b.claims.values())),
     (
         (
             "UPDATE claim t SET topic = r.topic, topic_position = r.topic_position "
@@ -47,18 +48,12 @@ _WRITES: Final[tuple[tuple[str, Callable[[Batch], Collection[Row]]], ...]] = (
         ),
         lambda b: b.named_topics,
     ),
-    (_insert(tables.wording), lambda b: b.wordings),
     (_close(tables.article, ["position"]), lambda b: b.articles.closed),
-    (_insert(tables.article), lambda b: b.articles.opened()),
     (_insert(tables.retraction), lambda b: b.retractions),
     (_close(tables.statement, ["claim", "position", "ordinal"]), lambda b: b.statements.closed),
-    (_insert(tables.statement), lambda b: b.statements.opened()),
     (_close(tables.standing, ["claim", "speaker"], newest="since_position"), lambda b: b.standings.closed),
-    (_insert(tables.standing), lambda b: b.standings.opened()),
     (_close(tables.tally, ["claim"], newest="position"), lambda b: b.tallies.closed),
-    (_insert(tables.tally), lambda b: b.tallies.opened()),
     (_close(tables.transition, ["policy", "claim"], newest="position"), lambda b: b.transitions.closed),
-    (_insert(tables.transition), lambda b: b.transitions.opened()),
     (_close(tables.merge, ["position"]), lambda b: b.merges.closed),
     (_insert(tables.merge), lambda b: b.merges.opened()),
     (_close(tables.ruling, ["claim"], newest="position"), lambda b: b.rulings.closed),
@@ -68,22 +63,46 @@ _WRITES: Final[tuple[tuple[str, Callable[[Batch], Collection[Row]]], ...]] = (
 )
 
 
+#: The tables that a large batch has many rows for, and those rows.
+_COPIED: Final[tuple[tuple[Table, Callable[[Batch], Collection[Row]]], ...]] = (
+    (tables.claim, lambda b: b.claims.values()),
+    (tables.wording, lambda b: b.wordings),
+    (tables.article, lambda b: b.articles.opened()),
+    (tables.statement, lambda b: b.statements.opened()),
+    (tables.standing, lambda b: b.standings.opened()),
+    (tables.tally, lambda b: b.tallies.opened()),
+    (tables.transition, lambda b: b.transitions.opened()),
+)
+#: From how many rows on copying them costs less than it takes to go there and back once more.
+_COPIED_MIN: Final = 300
+
+
 def write(conn: Connection, batch: Batch, generation: int, *, stopped_at: int | None, because: str | None) -> None:
-    """Write a batch and move the cursor, all sent at once and answered at once.
+    """Write a batch and move the cursor, all sent at once and answered at once, but for what is copied.
 
     Raises UniqueViolation for what is there already; then nothing is written.
     """
     raw = driver(conn)
+    inserted: list[tuple[str, Collection[Row]]] = [(statement, rows_of(batch)) for statement, rows_of in _WRITES]
+    copied: list[tuple[Table, Collection[Row]]] = []
+    for table, rows_of in _COPIED:
+        rows = rows_of(batch)
+        if len(rows) < _COPIED_MIN:
+            inserted.append((_insert(table), rows))
+        else:
+            copied.append((table, rows))
     try:
         with raw.pipeline():
             raw.execute("SAVEPOINT batch")
-            for statement, rows_of in _WRITES:
-                if rows := rows_of(batch):
+            for statement, rows in inserted:
+                if rows:
                     raw.execute(statement.encode(), (orjson.dumps(list(rows)).decode(),))
             raw.execute(
                 "UPDATE onrecord.generation SET position = %s, stopped_at = %s, because = %s WHERE generation = %s",
                 (batch.position, stopped_at, because, generation),
             )
+        for table, rows in copied:
+            copy(raw, table, rows)
     except UniqueViolation:
         raw.execute("ROLLBACK TO batch")
         raise
