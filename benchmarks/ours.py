@@ -366,8 +366,8 @@ query Filtered($after: Position!, $topic: String!) {
 }
 """
 COUNTED: Final = """
-query Counted($after: Position!) {
-  claims(first: 25, where: {changedAfter: $after}) {
+query Counted($position: Position!) {
+  claims(first: 25, asOf: {position: $position}) {
     totalCount byState { asserted denied unverified } nodes { slug proposition belief { state reason } } }
 }
 """

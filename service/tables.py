@@ -279,6 +279,7 @@ topic = Table(
     read_metadata,
     Column("topic", Key, primary_key=True),
     Column("first_position", BigInteger, nullable=False),
+    Index("topic_newest_idx", text("first_position DESC"), "topic"),
 )
 
 #: The text-search dictionaries that wordings and statements were written for.
@@ -447,6 +448,19 @@ transition = Table(
         "claim",
         postgresql_include=["until_position"],
     ),
+)
+
+#: At every so many positions the claims are counted.
+CENSUS_EVERY: Final = 16
+
+#: How many claims have a state under a policy, at those of these positions where they are not as many as before.
+census = Table(
+    "census",
+    read_metadata,
+    Column("policy", Key, primary_key=True),
+    Column("state", Text, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("claims", BigInteger, nullable=False),
 )
 
 merge = Table(

@@ -406,8 +406,8 @@ def test_an_article_on_known_claims_takes_no_look_at_what_is_stored(
         assert advance(engine, by, 1).events == 1
     assert len(trips) == 2
     # Take and read; a savepoint, a row for each of outlet, speaker and dictionary, article, statement,
-    # the end of what stood and what stands, and the cursor. Neither tally nor verdict changed.
-    assert count[0] == 2 + 1 + 3 + 2 + 2 + 1
+    # the end of what stood and what stands, the census, and the cursor. Neither tally nor verdict changed.
+    assert count[0] == 2 + 1 + 3 + 2 + 2 + 1 + 1
 
 
 # --- killed anywhere --------------------------------------------------------------

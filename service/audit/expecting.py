@@ -5,6 +5,7 @@ expected is built row by row in memory, from the first event on. So it takes mem
 as the log grows, about 2 KB a statement.
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final, assert_never
 
@@ -110,6 +111,8 @@ class ExpectedReadTables:
         self.rows = Rows()
         self._fold = Fold([policy(each) for each in policies])
         self._propositions: dict[str, str] = {}
+        self._claims = Counter[tuple[str, str]]()  #: how many have a state under a policy.
+        self._counted = Counter[tuple[str, str]]()  #: how many had it when they were counted last.
 
     def take(self, event: Event, position: int) -> None:
         """Take in an event. Raises ValueError or KeyError where no log goes on like this."""
@@ -144,6 +147,8 @@ class ExpectedReadTables:
             case _:
                 assert_never(event)
         self._beliefs(change)
+        if position % tables.CENSUS_EVERY == 0:
+            self._take_census(position)
 
     def _merge(self, kind: Kind, merged: str, into: str, position: int, *, opposite: bool, reason: str) -> None:
         row: Row = {"position": position, "kind": str(kind), "merged": merged, "survivor": into}
@@ -249,6 +254,9 @@ class ExpectedReadTables:
                 rows.begin(tables.tally, (claim,), {"claim": claim, "position": position, **counts})
         for each in change.transitions:
             before, after = each.before or (None, None), each.after or (None, None)
+            for state, more in ((before[0], -1), (after[0], 1)):
+                if state is not None:
+                    self._claims[each.policy, state] += more
             rows.end(tables.transition, (each.policy, each.claim), position)
             rows.begin(
                 tables.transition,
@@ -265,3 +273,10 @@ class ExpectedReadTables:
                     "retroactive": each.retroactive,
                 },
             )
+
+    def _take_census(self, position: int) -> None:
+        for (name, state), claims in self._claims.items():
+            if claims != self._counted[name, state]:
+                row = {"policy": name, "state": state, "position": position, "claims": claims}
+                self.rows.put(tables.census, row)
+        self._counted = self._claims.copy()

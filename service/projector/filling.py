@@ -50,7 +50,7 @@ from service.domain.policies import policy
 from service.projector.generations import Generation
 from service.projector.loading import Entry, Known, driver
 from service.projector.rows import Batch, Row, Spans
-from service.projector.writing import copy
+from service.projector.writing import copy, take_census
 
 #: A log of no more entries is filled in this process alone, before others would have started.
 _ALONE_MAX: Final = 3_000
@@ -105,6 +105,7 @@ def fill(engine: Engine, generation: Generation, *, to: int, batch: int, told: C
             _share(engine.url, plan, processes, batch, more)
         with engine.begin() as conn:
             _finish(conn, plan)
+            take_census(driver(conn), generation.generation, to)
         _put_indexes_back(engine, plan.schema_name, indexes, processes)
     except (UnfollowableError, IntegrityError):
         return False

@@ -10,9 +10,10 @@ from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection, Table
 
 from service import tables
+from service.domain.policies import State
 from service.projector.loading import driver
 from service.projector.rows import Batch, Row
-from service.tables import OPEN
+from service.tables import CENSUS_EVERY, OPEN
 
 
 @cache
@@ -76,6 +77,40 @@ _COPIED: Final[tuple[tuple[Table, Callable[[Batch], Collection[Row]]], ...]] = (
 #: From how many rows on copying them costs less than it takes to go there and back once more.
 _COPIED_MIN: Final = 300
 
+#: A transition takes a claim from one state to another, so what came and went since the last census tells the next.
+_TAKE_CENSUS: Final = f"""
+    INSERT INTO census (policy, state, position, claims)
+    WITH g AS MATERIALIZED (SELECT policies, position, position / {CENSUS_EVERY} * {CENSUS_EVERY} AS done
+                              FROM onrecord.generation WHERE generation = %(generation)s AND position < %(to)s)
+    SELECT n.policy, n.state, n.position, n.claims
+      FROM (SELECT m.policy, m.state, m.position,
+                   sum(sum(m.claims)) OVER (PARTITION BY m.policy, m.state ORDER BY m.position) AS claims
+              FROM (SELECT c.*
+                      FROM g, unnest(g.policies) AS p(policy), unnest(%(states)s::text[]) AS s(state),
+                           LATERAL (SELECT c.policy, c.state, c.position, c.claims FROM census c
+                                     WHERE c.policy = p.policy AND c.state = s.state
+                                     ORDER BY c.position DESC LIMIT 1) c
+                    UNION ALL
+                    SELECT t.policy, s.state,
+                           (t.position + {CENSUS_EVERY - 1}) / {CENSUS_EVERY} * {CENSUS_EVERY}, s.more
+                      FROM g
+                      JOIN transition t ON t.policy = ANY(g.policies) AND t.position > g.done
+                     CROSS JOIN LATERAL (VALUES (t.to_state, 1), (t.from_state, -1)) AS s(state, more)
+                     WHERE t.position <= %(to)s AND t.from_state IS DISTINCT FROM t.to_state
+                       AND s.state IS NOT NULL) m
+             GROUP BY m.policy, m.state, m.position HAVING sum(m.claims) <> 0) n
+      JOIN g ON n.position > g.done
+"""
+
+
+def take_census(raw: psycopg.Connection[Any], generation: int, position: int) -> None:
+    """Count the claims by their state wherever that is due after the cursor of a generation, up to a position.
+
+    The rows depend on the transitions alone, not on where the cursor stopped.
+    """
+    to = position // CENSUS_EVERY * CENSUS_EVERY
+    raw.execute(_TAKE_CENSUS.encode(), {"generation": generation, "states": list(State), "to": to}, prepare=True)
+
 
 def write(conn: Connection, batch: Batch, generation: int, *, stopped_at: int | None, because: str | None) -> None:
     """Write a batch and move the cursor, all sent at once and answered at once, but for what is copied.
@@ -91,21 +126,35 @@ def write(conn: Connection, batch: Batch, generation: int, *, stopped_at: int | 
             inserted.append((_insert(table), rows))
         else:
             copied.append((table, rows))
+    # Each is prepared at once: of one that the driver would only then prepare, it does not notice that it failed.
     try:
         with raw.pipeline():
-            raw.execute("SAVEPOINT batch")
+            raw.execute("SAVEPOINT batch", prepare=True)
             for statement, rows in inserted:
                 if rows:
-                    raw.execute(statement.encode(), (orjson.dumps(list(rows)).decode(),))
-            raw.execute(
-                "UPDATE onrecord.generation SET position = %s, stopped_at = %s, because = %s WHERE generation = %s",
-                (batch.position, stopped_at, because, generation),
-            )
-        for table, rows in copied:
-            copy(raw, table, rows)
+                    raw.execute(statement.encode(), (orjson.dumps(list(rows)).decode(),), prepare=True)
+            if not copied:
+                _finish(raw, batch.position, generation, stopped_at=stopped_at, because=because)
+        if copied:
+            for table, rows in copied:
+                copy(raw, table, rows)
+            with raw.pipeline():
+                _finish(raw, batch.position, generation, stopped_at=stopped_at, because=because)
     except UniqueViolation:
         raw.execute("ROLLBACK TO batch")
         raise
+
+
+def _finish(
+    raw: psycopg.Connection[Any], position: int, generation: int, *, stopped_at: int | None, because: str | None
+) -> None:
+    """Count what is due, now that all rows are there, and move the cursor."""
+    take_census(raw, generation, position)
+    raw.execute(
+        "UPDATE onrecord.generation SET position = %s, stopped_at = %s, because = %s WHERE generation = %s",
+        (position, stopped_at, because, generation),
+        prepare=True,
+    )
 
 
 def copy(raw: psycopg.Connection[Any], table: Table, rows: Collection[Row]) -> None:

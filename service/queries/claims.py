@@ -1,7 +1,7 @@
 """Claims with what is believed of them, on both axes of time."""
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
 from typing import Any, Final, NamedTuple, cast
@@ -15,6 +15,7 @@ from service.queries.driver import Row, fetched
 from service.queries.paging import By, Key, Listing, Page, Slice, cut
 from service.queries.snapshot import AsOf, View
 from service.queries.statements import known, spans, stands_on, told_on
+from service.tables import CENSUS_EVERY
 
 #: How many claims may be folded for one answer.
 FOLDED_MAX: Final = 10_000
@@ -150,13 +151,18 @@ def _existing(view: View, claim: str, first_position: str) -> list[str]:
 
 # --- lists ------------------------------------------------------------------------
 
-# Looked up as well, once the page is found.
-_BELIEVED = "transition t, LATERAL (SELECT * FROM claim c WHERE c.claim = t.claim LIMIT 1) c"
+_TOLD = "LATERAL (SELECT * FROM claim c WHERE c.claim = t.claim LIMIT 1) c"
+_ALL = "transition t"
+# From the claims on: without the limit, PostgreSQL could turn it round, and go through all transitions instead.
+_AMONG = (
+    "({claims}) AS f(claim), LATERAL (SELECT * FROM transition t WHERE t.policy = %(policy)s "
+    "AND t.claim = f.claim AND t.position <= %(position)s ORDER BY t.position DESC LIMIT 1) t"
+)
 LISTINGS: Final = {
     ClaimOrder.NEWEST: Listing(
-        _CLAIM, _BELIEVED, (By("t.position", descending=True), By("t.claim", "text")), Claim._make
+        _CLAIM, _ALL, (By("t.position", descending=True), By("t.claim", "text")), Claim._make, _TOLD
     ),
-    ClaimOrder.SLUG: Listing(_CLAIM, _BELIEVED, (By("t.claim", "text"),), Claim._make),
+    ClaimOrder.SLUG: Listing(_CLAIM, _ALL, (By("t.claim", "text"),), Claim._make, _TOLD),
 }
 OF_TOPIC = Listing(_CLAIM, "claim c", (By("c.claim", "text"),), Claim._make)
 _OF_ARTICLE = (
@@ -166,8 +172,8 @@ _OF_ARTICLE = (
 )
 OF_ARTICLE = Listing(_CLAIM, f"{_OF_ARTICLE} JOIN claim c ON c.claim = s.claim", (By("s.ordinal", "int"),), Claim._make)
 _TALLY = (
-    "EXISTS (SELECT FROM tally y WHERE y.claim = t.claim AND y.position <= %(position)s "
-    "AND y.until_position > %(position)s AND {condition})"
+    "(SELECT {condition} FROM tally y WHERE y.claim = t.claim AND y.position <= %(position)s "
+    "ORDER BY y.position DESC LIMIT 1)"
 )
 _FLAGS: Final = {
     "contested": "y.asserting > 0 AND y.denying > 0",
@@ -181,8 +187,8 @@ def claims(view: View, wanted: ClaimFilter, policy: Policy, order: ClaimOrder, p
     Raises PolicyNotProjected, and TooBroad where more than FOLDED_MAX claims would have to be folded.
     """
     if view.said_by is None:
-        conditions, parameters = _conditions(view, wanted, policy)
-        return LISTINGS[order].page(view.conn, page, conditions, parameters)
+        source, conditions, parameters = _sought(view, wanted, policy, one_by_one=True)
+        return replace(LISTINGS[order], source=source).page(view.conn, page, conditions, parameters)
     folded = _folded(view, wanted, policy)
     if order is ClaimOrder.SLUG:
         keyed: list[tuple[Key, str]] = [((slug,), slug) for slug in folded]
@@ -201,14 +207,55 @@ def count_by_state(view: View, wanted: ClaimFilter, policy: Policy) -> dict[Stat
         for each in _folded(view, wanted, policy).values():
             counts[each.state] += 1
         return counts
-    conditions, parameters = _conditions(view, wanted, policy)
+    if wanted == ClaimFilter(state=wanted.state):
+        for state, count in _census(view, policy):
+            if wanted.state in (None, state):
+                counts[State(state)] = count
+        return counts
+    source, conditions, parameters = _sought(view, wanted, policy)
     found = fetched(
         view.conn,
-        f"SELECT t.to_state, count(*) FROM transition t WHERE {' AND '.join(conditions)} GROUP BY t.to_state",
+        f"SELECT t.to_state, count(*) FROM {source} WHERE {' AND '.join(conditions)} GROUP BY t.to_state",
         parameters,
     )
     counts.update((State(state), count) for state, count in found)
     return counts
+
+
+# What was counted last, and what came and went since.
+_CENSUS = """
+    SELECT m.state, sum(m.claims)::bigint
+      FROM (SELECT c.* FROM unnest(%(states)s::text[]) AS s(state),
+                   LATERAL (SELECT c.state, c.claims FROM census c
+                             WHERE c.policy = %(policy)s AND c.state = s.state AND c.position <= %(counted)s
+                             ORDER BY c.position DESC LIMIT 1) c
+            UNION ALL
+            SELECT s.state, s.more FROM transition t,
+                   LATERAL (VALUES (t.to_state, 1), (t.from_state, -1)) AS s(state, more)
+             WHERE t.policy = %(policy)s AND t.position > %(counted)s AND t.position <= %(position)s
+               AND s.state IS NOT NULL) m
+     GROUP BY m.state
+"""
+
+
+def _census(view: View, policy: Policy) -> list[Row]:
+    """How many claims have each state, where any has."""
+    _expect_projected(view, policy)
+    return fetched(
+        view.conn,
+        _CENSUS,
+        {
+            "policy": policy.id,
+            "states": list(State),
+            "counted": view.position // CENSUS_EVERY * CENSUS_EVERY,
+            "position": view.position,
+        },
+    )
+
+
+def _expect_projected(view: View, policy: Policy) -> None:
+    if policy.id not in view.snapshot.policies:
+        raise PolicyNotProjected(policy.id, projected=view.snapshot.policies)
 
 
 def _microseconds(since: Transition) -> int:
@@ -244,10 +291,15 @@ def _folded(view: View, wanted: ClaimFilter, policy: Policy) -> dict[str, Belief
     return {slug: each for slug, each in beliefs(view, slugs, policy).items() if passes(each)}
 
 
-def _conditions(view: View, wanted: ClaimFilter, policy: Policy) -> tuple[list[str], dict[str, Any]]:
-    if policy.id not in view.snapshot.policies:
-        raise PolicyNotProjected(policy.id, projected=view.snapshot.policies)
-    more, parameters = _candidates(view, wanted, "t.claim")
+def _sought(
+    view: View, wanted: ClaimFilter, policy: Policy, *, one_by_one: bool = False
+) -> tuple[str, list[str], dict[str, Any]]:
+    """Where the claims that the filter lets through are sought, and what they must meet.
+
+    With `one_by_one`, whoever stops after a page has looked at no more claims than it takes to fill one.
+    """
+    _expect_projected(view, policy)
+    more, parameters = _candidates(view, replace(wanted, text=None), "t.claim", one_by_one=one_by_one)
     parameters["policy"] = policy.id
     conditions = [
         "t.policy = %(policy)s",
@@ -265,19 +317,55 @@ def _conditions(view: View, wanted: ClaimFilter, policy: Policy) -> tuple[list[s
     for name, condition in _FLAGS.items():
         flag = getattr(wanted, name)
         if flag is not None:
-            exists = _TALLY.format(condition=condition)
-            conditions.append(exists if flag else f"NOT {exists}")
-    return [*conditions, *more], parameters
+            told = _TALLY.format(condition=condition)
+            conditions.append(told if flag else f"NOT {told}")
+    return _source(view, wanted, parameters), [*conditions, *more], parameters
 
 
-def _candidates(view: View, wanted: ClaimFilter, claim: str) -> tuple[list[str], dict[str, Any]]:
+#: Of no more rows, the claims that they are of are looked up one by one; among more, a page is soon come by.
+_FEW: Final = 1_000
+# By an index each, which the order makes sure of: it is that of the index.
+_PARTS: Final = {
+    "article": "SELECT s.claim FROM statement s WHERE s.position = %(article)s ORDER BY s.ordinal",
+    "speaker": "SELECT d.claim FROM standing d WHERE d.speaker = %(speaker)s ORDER BY d.effective_at",
+    "outlet": (
+        "SELECT s.claim FROM article a JOIN statement s ON s.position = a.position WHERE a.outlet = %(outlet)s "
+        "ORDER BY a.published_end, a.first_position"
+    ),
+    "topic": "SELECT o.claim FROM claim o WHERE o.topic = %(topic)s ORDER BY o.claim",
+}
+
+
+def _source(view: View, wanted: ClaimFilter, parameters: dict[str, Any]) -> str:
+    """All claims, or, where a part of the filter lets few through, those and maybe some more."""
+    if wanted.text is not None:
+        parameters["words"] = wanted.text
+        found = _found(view)
+        if _or_merged(view, parameters, found, "text", "t.claim"):
+            found += " UNION SELECT unnest(%(text_survivors)s::text[])"
+        return _AMONG.format(claims=found)
+    for name, part in _PARTS.items():
+        if getattr(wanted, name) is not None:
+            # At whatever moment: to look for those of this one could take long.
+            found = fetched(view.conn, f"{part} LIMIT {_FEW + 1}", parameters)
+            if len(found) <= _FEW:
+                parameters["few"] = list({view.merges.claim(slug).id for (slug,) in found})
+                return _AMONG.format(claims="SELECT unnest(%(few)s::text[])")
+    return _ALL
+
+
+def _candidates(
+    view: View, wanted: ClaimFilter, claim: str, *, one_by_one: bool = False
+) -> tuple[list[str], dict[str, Any]]:
     """What a claim must meet that no policy decides on."""
     conditions: list[str] = []
     parameters = view.parameters
+    # So it is asked of each claim, and PostgreSQL cannot begin by gathering all that meet it.
+    fence = " OFFSET 0" if one_by_one else ""
     if wanted.topic is not None:
         conditions.append(
             f"EXISTS (SELECT FROM claim o WHERE o.claim = {claim} "
-            "AND o.topic = %(topic)s AND o.topic_position <= %(position)s)"
+            f"AND o.topic = %(topic)s AND o.topic_position <= %(position)s{fence})"
         )
         parameters["topic"] = wanted.topic
     told = " AND ".join(known(view))
@@ -287,7 +375,7 @@ def _candidates(view: View, wanted: ClaimFilter, claim: str) -> tuple[list[str],
         if view.said_by is None:
             conditions.append(
                 f"EXISTS (SELECT FROM standing d WHERE d.claim = {claim} AND d.speaker = %(speaker)s "
-                "AND d.since_position <= %(position)s AND d.until_position > %(position)s)"
+                f"AND d.since_position <= %(position)s AND d.until_position > %(position)s{fence})"
             )
         else:
             parameters["speakers"] = view.merges.members(Kind.SPEAKER, speaker)
@@ -296,22 +384,20 @@ def _candidates(view: View, wanted: ClaimFilter, claim: str) -> tuple[list[str],
     if wanted.outlet is not None:
         live = f"s.outlet = %(outlet)s AND {told} AND s.until_position > %(position)s"
         parameters["outlet"] = wanted.outlet
-        conditions.append(_said(view, claim, live, parameters, "outlet"))
+        conditions.append(_said(view, claim, live, parameters, "outlet", fence))
     if wanted.article is not None:
         parameters["article"] = wanted.article
-        conditions.append(_said(view, claim, f"s.position = %(article)s AND {told}", parameters, "article"))
+        conditions.append(_said(view, claim, f"s.position = %(article)s AND {told}", parameters, "article", fence))
     if wanted.text is not None:
         parameters["words"] = wanted.text
-        live = f"{told} AND s.until_position > %(position)s"
-        found = f"{_found_in('wording', 'proposition', 's.position <= %(position)s')}"
-        found += f" UNION {_found_in('statement', 'quote', live)}"
+        found = _found(view)
         conditions.append(f"({claim} IN ({found}){_or_merged(view, parameters, found, 'text', claim)})")
     return conditions, parameters
 
 
-def _said(view: View, claim: str, condition: str, parameters: dict[str, Any], name: str) -> str:
+def _said(view: View, claim: str, condition: str, parameters: dict[str, Any], name: str, fence: str = "") -> str:
     """The condition that some statement which counts for a claim meets one."""
-    own = f"EXISTS (SELECT FROM statement s WHERE s.claim = {claim} AND {condition})"
+    own = f"EXISTS (SELECT FROM statement s WHERE s.claim = {claim} AND {condition}{fence})"
     merged = _or_merged(view, parameters, f"SELECT s.claim FROM statement s WHERE {condition}", name, claim)
     return f"({own}{merged})"
 
@@ -328,6 +414,15 @@ def _or_merged(view: View, parameters: dict[str, Any], found: str, name: str, cl
     )
     parameters[f"{name}_survivors"] = list({view.merges.claim(slug).id for (slug,) in rows})
     return f" OR {claim} = ANY(%({name}_survivors)s)"
+
+
+def _found(view: View) -> str:
+    """The claims with the words in a proposition or a live quote."""
+    live = f"{' AND '.join(known(view))} AND s.until_position > %(position)s"
+    return (
+        f"{_found_in('wording', 'proposition', 's.position <= %(position)s')} "
+        f"UNION {_found_in('statement', 'quote', live)}"
+    )
 
 
 def _found_in(table: str, column: str, conditions: str) -> str:

@@ -57,6 +57,7 @@ class Listing(Generic[Item]):
     source: str  #: FROM and what follows, up to the conditions.
     order: Order
     make: Callable[[Row], Item]
+    told: str = ""  #: what else the columns come from, looked up for the rows `t` of the page alone.
 
     def page(
         self, conn: Connection, page: Page, conditions: Sequence[str], parameters: Mapping[str, Any]
@@ -109,8 +110,10 @@ class Listing(Generic[Item]):
         where = f" WHERE {' AND '.join(wanted)}" if wanted else ""
         order = ", ".join(f"{by.column} {'DESC' if by.descending != page.backward else 'ASC'}" for by in self.order)
         keys = ", ".join(f"{by.column} AS k{i}" for i, by in enumerate(self.order))
-        sql = f"SELECT {keys}, {self.columns} FROM {self.source}{where} ORDER BY {order} LIMIT %(limit)s"
-        return sql, bound
+        rest = f"{self.source}{where} ORDER BY {order} LIMIT %(limit)s"
+        if self.told:
+            rest = f"(SELECT t.* FROM {rest}) t, {self.told} ORDER BY {order}"
+        return f"SELECT {keys}, {self.columns} FROM {rest}", bound
 
     def _slice(self, found: list[Row], page: Page, *, begin: int = 0) -> Slice[Item]:
         more = len(found) > page.limit

@@ -162,11 +162,12 @@ def _which_stand_filter(
     if wanted.standing is None:
         return [], {}
     if view.said_by is None:
-        # Where nothing is merged, a statement stands on the claim that it names.
-        on = "t.claim = ANY(%(roots)s)" if view.merges else "t.claim = s.claim"
+        # Where nothing is merged, a statement stands on the claim that it names, for whom it names.
+        # It is asked of each, by `OFFSET 0`: or else all that stands would be gathered first.
+        on = "t.claim = ANY(%(roots)s)" if view.merges else "t.claim = s.claim AND t.speaker = s.speaker"
         exists = (
             "EXISTS (SELECT FROM standing t WHERE t.position = s.position AND t.ordinal = s.ordinal "
-            f"AND {on} AND {STANDING})"
+            f"AND {on} AND {STANDING}{'' if view.merges else ' OFFSET 0'})"
         )
         parameters: dict[str, Any] = {"roots": list(claims())} if view.merges else {}
     else:
