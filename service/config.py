@@ -75,6 +75,11 @@ class Settings(BaseSettings):
         ge=0,
         description="in how much memory answers are kept that hold as long as the record stands; 0 keeps none",
     )
+    slow_s: float = Field(
+        default=10,
+        gt=0,
+        description="seconds after which a subscriber is cut off that does not take what it is sent",
+    )
     policies: str = Field(
         default="unanimous corroborated majority latest any_denial",
         description="policies whose beliefs are projected and can be filtered by, separated by spaces",

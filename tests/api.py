@@ -19,6 +19,7 @@ from starlette.applications import Starlette
 
 from service import log, projector
 from service.api.app import create
+from service.api.context import reads_snapshots
 from service.cli.listening import Listener
 from service.cli.projecting import Projecting
 from service.database import engine as engines
@@ -28,6 +29,7 @@ from service.domain.events import Event
 from service.domain.policies import NAMES
 from service.log import NewEvent
 from service.projector import Generation, Projector
+from service.queries.snapshot import View, view
 from tests.conftest import Database
 
 #: The five seed articles, in the order in which tests record them: at positions 1 to 5.
@@ -45,6 +47,7 @@ class Api:
     """
 
     def __init__(self, database: Database, *, listening: bool = True) -> None:
+        self._service_url = database.service_url
         self.engine = engines.create(database.service_url)
         self._writing = engines.create_async(database.service_url)
         self._reading = engines.create(database.service_url)
@@ -166,6 +169,21 @@ class Api:
                 stopping.set()
                 listener.wake()
                 thread.join()
+
+    def renew(self) -> None:
+        """Project into what is live by now, after a rebuild."""
+        self._projector = None
+
+    @contextlib.contextmanager
+    def snapshot(self) -> Generator[View]:
+        """What queries read from."""
+        reading = engines.create(self._service_url)
+        reads_snapshots(reading)
+        with contextlib.closing(reading.connect()) as conn:
+            begun = view(conn)
+            assert begun is not None
+            yield begun
+        reading.dispose()
 
     def recorded(self) -> list[tuple[int, Event]]:
         """The events of the log with their positions."""

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.parse
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +20,9 @@ from typing import IO, Any
 
 import pytest
 from sqlalchemy import Engine, create_engine, text
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from service import log
 from service.cli.listening import Listener
@@ -28,6 +32,7 @@ from tests.conftest import Database
 
 ROOT = Path(__file__).resolve().parents[1]
 WAIT_S_MAX = 60
+PROTOCOL = Subprotocol("graphql-transport-ws")
 
 
 class Process:
@@ -399,3 +404,21 @@ def test_a_listener_can_be_woken_for_good(engine: Engine):
             began = time.monotonic()
             listener.wait(WAIT_S_MAX)
             assert time.monotonic() - began < WAIT_S_MAX / 2
+
+
+def test_open_streams_do_not_keep_a_service_from_ending(start: Start, engine: Engine):
+    service = start("serve", "--port", "0")
+    address = service.line(r"answers at (http://127\.0\.0\.1:\d+/graphql)")[1]
+    record(engine, article("a", nato=asserts("x")))
+    query = urllib.parse.quote('subscription { transitions(after: "0") { cursor } }')
+    asked = urllib.request.Request(f"{address}?query={query}", headers={"Accept": "text/event-stream"})
+    socket = address.replace("http:", "ws:")
+    with urllib.request.urlopen(asked, timeout=WAIT_S_MAX) as events, connect(socket, subprotocols=[PROTOCOL]) as there:
+        told = [events.readline() for _ in range(6)]
+        assert b"id: 1:x\n" in told
+        assert service.ends(signal.SIGINT) == 0
+        assert b"complete" not in events.read()
+        with pytest.raises(ConnectionClosed):
+            there.recv(WAIT_S_MAX)
+        assert there.close_code == 1012
+    assert not any("Cancel" in line for line in service.err.queue)

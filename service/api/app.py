@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, cast
 
-import orjson
 from graphql import OperationType, get_operation_ast
 from sqlalchemy import Engine
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -23,14 +22,14 @@ from strawberry.asgi import GraphQL
 from strawberry.http import GraphQLHTTPResponse
 from strawberry.types import ExecutionResult
 
-from service.api import tiles
+from service.api import sse, tiles, websocket
 from service.api.answers import Answer, Answers, Moment, Now
 from service.api.context import Context, Projected, reads_snapshots
 from service.api.documents import document
 from service.api.fields import Kept
+from service.api.live import Live, Sent
 from service.api.plans import Request, Unwritten
-from service.api.scalars import instant_text
-from service.api.schema import answered, failed, formatted, graphql_schema, printed, schema
+from service.api.schema import answered, encoded, failed, graphql_schema, printed, schema, told
 from service.domain.errors import BadArgument
 from service.log.grouping import Grouping
 
@@ -66,15 +65,10 @@ class _View(GraphQL[Context, None]):
         )
 
     async def process_result(self, request: HttpRequest, result: ExecutionResult) -> GraphQLHTTPResponse:
-        answer: dict[str, Any] = {"data": result.data}
-        if result.errors:
-            answer["errors"] = [formatted(error) for error in result.errors]
-        if result.extensions:
-            answer["extensions"] = result.extensions
-        return answer  # pyright: ignore[reportReturnType]
+        return told(result)  # pyright: ignore[reportReturnType]
 
     def encode_json(self, data: object) -> bytes:
-        return _encoded(data)
+        return encoded(data)
 
     def create_response(self, response_data: Any, sub_response: Response) -> Response:
         response = super().create_response(response_data, sub_response)
@@ -90,6 +84,7 @@ class _Sent:
     raw: bytes  #: the query string, or the body.
     min_position: int
     known: str  #: the entity tags of what the client has.
+    streamed: bool  #: it is to be answered by server-sent events.
 
     @property
     def key(self) -> bytes:
@@ -97,21 +92,35 @@ class _Sent:
         return sha256(b"?" * self.get + self.raw).digest()
 
 
-class _App(Starlette):
-    """Answers queries by compiled plans, or with what is known already; all else goes Strawberry's way."""
+class App(Starlette):
+    """Answers queries by compiled plans, or with what is known already, and streams; all else goes Strawberry's way."""
 
-    def __init__(self, view: _View, answers: Answers, now: Now, *, compiled: bool, **options: Any) -> None:
+    def __init__(
+        self, view: _View, answers: Answers, now: Now, live: Live, *, compiled: bool, slow_s: float, **options: Any
+    ) -> None:
         super().__init__(**options)
         self._view, self._answers, self._now, self._compiled = view, answers, now, compiled
+        self._live, self._slow_s = live, slow_s
+
+    def end_streams(self) -> None:
+        """Let streams end now, before the service does: their readers go on at its next start."""
+        self._live.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if not self._compiled or scope["type"] != "http" or scope["path"] != "/graphql":
+        if scope["type"] == "websocket" and scope["path"] == "/graphql":
+            await websocket.serve(self._live, self._view.context, scope, receive, send, slow_s=self._slow_s)
+            return
+        if scope["type"] != "http" or scope["path"] != "/graphql":
             await super().__call__(scope, receive, send)
             return
         sent, receive = await _sent(scope, receive)
-        answer = sent and (await self._known(sent) or await self._read(sent))
+        if sent is not None and sent.streamed and (operation := _operation(sent)) is not None:
+            context = self._view.context(sent.min_position)
+            await sse.respond(self._live, operation, context, scope, receive, send, slow_s=self._slow_s)
+            return
+        answer = sent and self._compiled and (await self._known(sent) or await self._read(sent))
         match answer:
-            case None:
+            case None | False:
                 await super().__call__(scope, receive, send)
             case Answer(body, tag, moment):
                 held = b"max-age=31536000, immutable" if moment is None else b"no-cache"
@@ -153,8 +162,8 @@ class _App(Starlette):
         except Unwritten:
             return None
         except Exception as error:  # noqa: BLE001 - told and logged as the interpreter's way does
-            return _encoded(failed(error, context))
-        body = _encoded(answered(data, None, context))
+            return encoded(failed(error, context))
+        body = encoded(answered(data, None, context))
         if context.snapshot is None or request.document.kept is Kept.NOT:
             return body
         forever = "head" not in context.seen and request.document.kept is Kept.FOR_EVER
@@ -163,7 +172,7 @@ class _App(Starlette):
 
 async def _sent(scope: Scope, receive: Receive) -> tuple[_Sent | None, Receive]:
     """The request, if it may be answered without Strawberry, and how it is received from its beginning."""
-    method, content_type, wanted, known = scope["method"], b"", "0", ""
+    method, content_type, wanted, known, streamed = scope["method"], b"", "0", "", False
     for name, value in scope["headers"]:
         match name:
             case b"content-type":
@@ -172,6 +181,8 @@ async def _sent(scope: Scope, receive: Receive) -> tuple[_Sent | None, Receive]:
                 wanted = value.decode("latin-1")
             case b"if-none-match":
                 known = value.decode("latin-1")
+            case b"accept":
+                streamed = sse.wants(value)
             case _:
                 pass
     try:
@@ -179,7 +190,7 @@ async def _sent(scope: Scope, receive: Receive) -> tuple[_Sent | None, Receive]:
     except BadArgument:
         return None, receive
     if method == "GET":
-        return _Sent(True, scope["query_string"], min_position, known), receive
+        return _Sent(True, scope["query_string"], min_position, known, streamed), receive
     if method != "POST" or b"application/json" not in content_type:
         return None, receive
     messages: list[Message] = [await receive()]
@@ -188,7 +199,7 @@ async def _sent(scope: Scope, receive: Receive) -> tuple[_Sent | None, Receive]:
     if messages[-1]["type"] != "http.request":
         return None, _again(messages, receive)
     raw = b"".join(message.get("body", b"") for message in messages)
-    return _Sent(False, raw, min_position, ""), _again(messages, receive)
+    return _Sent(False, raw, min_position, "", streamed), _again(messages, receive)
 
 
 def _again(messages: list[Message], receive: Receive) -> Receive:
@@ -201,8 +212,8 @@ def _again(messages: list[Message], receive: Receive) -> Receive:
     return received
 
 
-def _request(sent: _Sent) -> Request | None:
-    """The query that is sent; None for anything else, and for what somebody else refuses."""
+def _operation(sent: _Sent) -> Sent | None:
+    """The operation that is sent; None where there is none to be read."""
     try:
         if sent.get:
             given: Any = dict(QueryParams(sent.raw))
@@ -211,14 +222,26 @@ def _request(sent: _Sent) -> Request | None:
         else:
             given = json.loads(sent.raw)
         text, variables, name = (given.get(each) for each in ("query", "variables", "operationName"))
-        if "extensions" in given or not isinstance(variables, dict | None) or not isinstance(name, str | None):
-            return None
-        known = document(graphql_schema, text)
-        operation = get_operation_ast(known.node, name)
-        if known.errors or known.introspects or operation is None or operation.operation is not OperationType.QUERY:
-            return None
-        return Request.of(graphql_schema, known, name, cast("dict[str, Any] | None", variables))
     except Exception:  # noqa: BLE001 - whatever it is, it is told by who parses it once more
+        return None
+    fits = isinstance(text, str) and isinstance(variables, dict | None) and isinstance(name, str | None)
+    if not fits or "extensions" in given:
+        return None
+    return Sent(text, cast("dict[str, Any] | None", variables), name, reads_only=sent.get)
+
+
+def _request(sent: _Sent) -> Request | None:
+    """The query that is sent; None for anything else, and for what somebody else refuses."""
+    operation = _operation(sent)
+    if operation is None:
+        return None
+    try:
+        known = document(graphql_schema, operation.query)
+        asked = get_operation_ast(known.node, operation.name)
+        if known.errors or known.introspects or asked is None or asked.operation is not OperationType.QUERY:
+            return None
+        return Request.of(graphql_schema, known, operation.name, operation.variables)
+    except Exception:  # noqa: BLE001 - the same
         return None
 
 
@@ -234,14 +257,6 @@ def _min_position(wanted: str) -> int:
     return int(wanted)
 
 
-def _encoded(data: object) -> bytes:
-    try:
-        return orjson.dumps(data, option=orjson.OPT_UTC_Z)
-    except TypeError:
-        # Half a surrogate pair that a message quotes from the request has no UTF-8.
-        return json.dumps(data, default=instant_text).encode()
-
-
 def create(
     *,
     engine: AsyncEngine,
@@ -249,18 +264,21 @@ def create(
     actor: str,
     compiled: bool = True,
     answers_bytes: int = 64 * 1024 * 1024,
+    slow_s: float = 10,
     debug: bool = False,
-) -> Starlette:
+) -> App:
     """The service's app. Its events are sent by `actor`, through `engine`; queries read through `reading`, in threads.
 
     Queries are answered by compiled plans, unless `compiled` is switched off, and what
     they answered is kept in `answers_bytes`. Both change how long it takes, and nothing else.
+    Subscribers that take nothing for `slow_s` seconds are cut off.
     """
     reads_snapshots(reading)
     projected = Projected(engine)
     appending = Grouping(engine)
     view = _View(engine=engine, reading=reading, projected=projected, appending=appending, actor=actor)
     now = Now(engine)
+    live = Live(reading, projected)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -273,12 +291,15 @@ def create(
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
             await now.close()
+            await live.close()
 
-    return _App(
+    return App(
         view,
         Answers(printed(), answers_bytes),
         now,
+        live,
         compiled=compiled,
+        slow_s=slow_s,
         debug=debug,
         routes=[Route("/graphql", view), *tiles.routes(engine)],
         lifespan=lifespan,

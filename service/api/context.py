@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Final, TypeVar, cast
 
 import psycopg
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
@@ -33,6 +34,21 @@ def reads_snapshots(reading: Engine) -> None:
 def _reads_snapshots(connection: DBAPIConnection, entry: ConnectionPoolEntry) -> None:
     raw = cast("psycopg.Connection", entry.driver_connection)
     raw.isolation_level, raw.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+
+
+def in_snapshot(reading: Engine, work: Callable[[View], Result]) -> Result:
+    """Do `work` in one snapshot: one READ ONLY, REPEATABLE READ transaction on one connection.
+
+    Raises NothingProjected.
+    """
+    with reading.connect() as conn:
+        begun = view(conn)
+        if begun is None:
+            raise NothingProjected
+        result = work(begun)
+        # Not by a rollback, at which the driver forgets all that it has prepared.
+        conn.connection.commit()
+        return result
 
 
 class Projected:
@@ -71,6 +87,11 @@ class Projected:
                 self.position = position
                 self._moved.notify_all()
 
+    async def beyond(self, position: int) -> None:
+        """Wait until more than `position` is projected."""
+        async with self._moved:
+            await self._moved.wait_for(lambda: self.position > position)
+
     async def wait_for(self, position: int, wait_s_max: float) -> bool:
         """Whether `position` is projected, waiting for it at most so long."""
         if self.position >= position:
@@ -101,21 +122,14 @@ class Context:
     snapshot: Snapshot | None = None  #: the same, in full.
 
     async def read(self, work: Callable[[View], Result]) -> Result:
-        """Do `work` in one snapshot: one READ ONLY, REPEATABLE READ transaction on one connection.
+        """Do `work` in one snapshot.
 
-        Raises NotYetProjected where the request must see more than is projected in time.
+        Raises NothingProjected, and NotYetProjected where the request must see more than is projected in time.
         """
-        await self._caught_up()
-        return await asyncio.to_thread(self._read, work)
-
-    def _read(self, work: Callable[[View], Result]) -> Result:
+        await self.caught_up()
         # In a thread, which waits for the database at no cost: a large page comes in dozens of
         # pieces, and the event loop would have to be woken for each.
-        with self.reading.connect() as conn:
-            result = self._in_snapshot(conn, work)
-            # Not by a rollback, at which the driver forgets all that it has prepared.
-            conn.connection.commit()
-            return result
+        return await asyncio.to_thread(in_snapshot, self.reading, partial(self._seen, work))
 
     async def answer(self, request: Request, *, compiled: bool) -> dict[str, Any]:
         """What is selected of the root, all of it of one snapshot. Raises as `read` and plans do."""
@@ -130,14 +144,12 @@ class Context:
             self.seen = {"position": position}
         return root
 
-    async def _caught_up(self) -> None:
+    async def caught_up(self) -> None:
+        """Wait for what the request must see. Raises NotYetProjected."""
         if self.min_position and not await self.projected.wait_for(self.min_position, WAIT_S):
             raise NotYetProjected(wanted=self.min_position, projected=self.projected.position)
 
-    def _in_snapshot(self, conn: Connection, work: Callable[[View], Result]) -> Result:
-        begun = view(conn)
-        if begun is None:
-            raise NothingProjected
+    def _seen(self, work: Callable[[View], Result], begun: View) -> Result:
         self.snapshot = begun.snapshot
         self.seen = {"position": begun.position, "head": begun.snapshot.head}
         return work(begun)
@@ -147,5 +159,5 @@ class Context:
 
         Raises NotYetProjected as `read` does, and before anything is recorded.
         """
-        await self._caught_up()
+        await self.caught_up()
         return await self.appending.append(new)

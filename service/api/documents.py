@@ -1,5 +1,6 @@
 """GraphQL documents: each is parsed and validated once, however often it is sent."""
 
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final
@@ -39,6 +40,7 @@ class Document:
     flags: frozenset[str]  #: the variables that its directives name: they decide what is selected.
     kept: Kept  #: how long an answer holds, at most.
     introspects: bool  #: it asks of the schema itself.
+    uses: Counter[str]  #: how often it names each variable, the definition counted.
     plans: dict[Any, Any] = field(default_factory=dict[Any, Any])  #: those made of it, for `plans`.
 
 
@@ -53,7 +55,7 @@ def document(schema: GraphQLSchema, text: str) -> Document:
         looked.types = types
         visit(node, TypeInfoVisitor(types, looked))
     fragments = {each.name.value: each for each in node.definitions if isinstance(each, FragmentDefinitionNode)}
-    return Document(node, errors, fragments, frozenset(looked.flags), looked.kept, looked.introspects)
+    return Document(node, errors, fragments, frozenset(looked.flags), looked.kept, looked.introspects, looked.uses)
 
 
 class _Look(Visitor):
@@ -66,6 +68,10 @@ class _Look(Visitor):
         self.flags: set[str] = set()
         self.kept = Kept.FOR_EVER
         self.introspects = False
+        self.uses = Counter[str]()
+
+    def enter_variable(self, node: VariableNode, *_: Any) -> None:
+        self.uses[node.name.value] += 1
 
     def enter_field(self, node: FieldNode, *_: Any) -> None:
         name = node.name.value

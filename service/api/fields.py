@@ -17,6 +17,8 @@ from service.queries.snapshot import AsOf, View
 #: Where a field's metadata names its loader, and how long what it answers holds.
 LOAD: Final = "load"
 KEPT: Final = "kept"
+#: Where a subscription's metadata names how its stream begins.
+STREAM: Final = "stream"
 #: Where a type keeps how its fields are read off a row.
 READS: Final = "__reads__"
 

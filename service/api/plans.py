@@ -36,6 +36,7 @@ from graphql import (
     InlineFragmentNode,
     OperationDefinitionNode,
     SelectionSetNode,
+    VariableNode,
     get_argument_values,
     get_directive_values,
     get_operation_ast,
@@ -43,7 +44,7 @@ from graphql import (
 )
 
 from service.api.documents import Document, variables_in
-from service.api.fields import LOAD, READS, ROWS, Arguments, Dated, Failure, Loader
+from service.api.fields import LOAD, READS, ROWS, STREAM, Arguments, Dated, Failure, Loader
 from service.domain.article import shown
 from service.domain.errors import BadArgument, OnrecordError
 from service.queries.snapshot import AsOf, View, as_of
@@ -199,6 +200,8 @@ class Field:
         stated = definition.extensions["strawberry-definition"]
         self._operation, self._definition, self._node = operation, definition, nodes[0]
         self.loader: Loader | None = stated.metadata.get(LOAD)
+        #: How the stream begins, if it is one.
+        self.begin: Callable[[View, Arguments], Any] | None = stated.metadata.get(STREAM)
         self._read = reader(of, stated.python_name)
         self._marked = stated.python_name == "id" and is_node(of)
         self._required, of_value = _nullability(cast(Any, definition).type)
@@ -223,6 +226,19 @@ class Field:
             return get_argument_values(self._definition, self._node, variables)
         except GraphQLError as error:
             return error
+
+    def asked(self, variables: Any) -> Arguments:
+        """Its arguments. Raises what is wrong with them."""
+        arguments = self.arguments(variables)
+        if isinstance(arguments, GraphQLError):
+            raise arguments
+        _refuse_what_no_text_holds(arguments)
+        return arguments
+
+    def variable(self, argument: str) -> str | None:
+        """The variable that gives an argument."""
+        given = {each.name.value: each.value for each in self._node.arguments or ()}.get(argument)
+        return given.name.value if isinstance(given, VariableNode) else None
 
     def position_asked(self, variables: Any) -> int | None:
         """The position that it is asked as of, if it names one."""
@@ -268,19 +284,15 @@ class Field:
     def _values_loaded(
         self, loader: Loader, view: View | None, variables: Any, rows: Sequence[Any]
     ) -> tuple[View | None, Sequence[Any]]:
-        arguments = self.arguments(variables)
         if view is None:
             return None, [None] * len(rows)
         values: Sequence[Any]
-        if isinstance(arguments, GraphQLError):
-            values = [Failure(arguments)] * len(rows)
-        else:
-            try:
-                _refuse_what_no_text_holds(arguments)
-                view = _asked(view, arguments)
-                values = loader(view, rows, arguments)
-            except OnrecordError as error:
-                values = [Failure(error)] * len(rows)
+        try:
+            arguments = self.asked(variables)
+            view = _asked(view, arguments)
+            values = loader(view, rows, arguments)
+        except (GraphQLError, OnrecordError) as error:
+            values = [Failure(error)] * len(rows)
         if self._operation.compiled and Failure in set(map(type, values)):
             raise Unwritten
         return view, values

@@ -1,9 +1,11 @@
 """The schema, and what happens around an operation: loading it, and telling what went wrong."""
 
 import contextlib
+import json
 from collections.abc import AsyncGenerator, Callable, Generator
 from typing import Any, Final, cast
 
+import orjson
 import strawberry
 import structlog
 from graphql import (
@@ -19,7 +21,7 @@ from graphql import (
 from sqlalchemy.exc import DBAPIError
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types import ExecutionContext
+from strawberry.types import ExecutionContext, ExecutionResult
 
 from service.api.context import Context
 from service.api.documents import Document, document
@@ -27,7 +29,8 @@ from service.api.fields import LOAD, Failure
 from service.api.mutation import Mutation
 from service.api.plans import Request, Told, reader, type_name
 from service.api.query import Query
-from service.api.scalars import SCALARS
+from service.api.scalars import SCALARS, instant_text
+from service.api.subscription import Subscription
 from service.api.types import Article, Claim, Event, Outlet, Speaker, Statement
 from service.domain.errors import BadArgument, DatabaseUnreachable, OnrecordError
 
@@ -120,9 +123,27 @@ def answered(data: Any, errors: list[GraphQLError] | None, context: Context) -> 
     return {**answer, "extensions": {"log": context.seen}} if context.seen else answer
 
 
+def told(result: ExecutionResult) -> dict[str, Any]:
+    """What the interpreter answers, as it is sent."""
+    answer: dict[str, Any] = {"data": result.data}
+    if result.errors:
+        answer["errors"] = [formatted(error) for error in result.errors]
+    return {**answer, "extensions": result.extensions} if result.extensions else answer
+
+
+def encoded(data: object) -> bytes:
+    """An answer's JSON, on one line."""
+    try:
+        return orjson.dumps(data, option=orjson.OPT_UTC_Z)
+    except TypeError:
+        # Half a surrogate pair that a message quotes from the request has no UTF-8.
+        return json.dumps(data, default=instant_text).encode()
+
+
 schema = _Schema(
     query=Query,
     mutation=Mutation,
+    subscription=Subscription,
     types=[Claim, Statement, Article, Outlet, Speaker, Event],
     extensions=[Loading],
     config=StrawberryConfig(scalar_map=SCALARS),

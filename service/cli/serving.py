@@ -113,9 +113,9 @@ def bound(host: str, port: int) -> socket.socket:
 class _Server(uvicorn.Server):
     """Uvicorn, but for what it does about signals and says about itself."""
 
-    def __init__(self, config: uvicorn.Config, announce: Callable[[], None]) -> None:
+    def __init__(self, config: uvicorn.Config, announce: Callable[[], None], end_streams: Callable[[], None]) -> None:
         super().__init__(config)
-        self._announce = announce
+        self._announce, self._end_streams = announce, end_streams
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -124,6 +124,8 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         terminal.say("Stopping; once more stops at once.")
+        # They would never end by themselves.
+        self._end_streams()
         await super().shutdown(sockets)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
@@ -142,18 +144,22 @@ def _answer(
 
     engine = engines.create_async(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0)
     reading = engines.create(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0)
+    app = create(
+        engine=engine,
+        reading=reading,
+        actor=_ACTOR,
+        compiled=settings.compiled,
+        answers_bytes=settings.answers_bytes,
+        slow_s=settings.slow_s,
+        debug=debug,
+    )
     config = uvicorn.Config(
-        create(
-            engine=engine,
-            reading=reading,
-            actor=_ACTOR,
-            compiled=settings.compiled,
-            answers_bytes=settings.answers_bytes,
-            debug=debug,
-        ),
+        app,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=_GRACE_S,
+        # It takes memory for each connection, and time for each of those that get the same.
+        ws_per_message_deflate=False,
     )
 
     # Now that all of the API is loaded.
@@ -163,7 +169,7 @@ def _answer(
         # A thread for each connection: who reads slowly does not hold up the others.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_CONNECTIONS_MAX, "onrecord-read"))
         try:
-            await _Server(config, announce).serve([listening])
+            await _Server(config, announce, app.end_streams).serve([listening])
         finally:
             await engine.dispose()
             reading.dispose()

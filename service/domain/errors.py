@@ -197,6 +197,18 @@ class BadCursor(OnrecordError):
         super().__init__(f"the cursor {why}; start again without it")
 
 
+class TooSlow(OnrecordError):
+    """A subscriber that took too long to take what it was sent."""
+
+    code = "TOO_SLOW"
+
+    def __init__(self, *, wait_s: float) -> None:
+        self.wait_s = wait_s
+        super().__init__(
+            f"what was sent was not taken for {wait_s:g} s; subscribe again after the last cursor, and nothing is lost"
+        )
+
+
 class BadPage(OnrecordError):
     """A page that cannot be had: its size or its ends contradict each other."""
 

@@ -1,0 +1,189 @@
+"""Operations over a WebSocket, by the protocol `graphql-transport-ws` and no other.
+
+https://github.com/enisdenjo/graphql-ws/blob/master/PROTOCOL.md: each `subscribe` is
+an operation of its own, a stream or a single answer, and many go on side by side.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from starlette.responses import PlainTextResponse
+from starlette.types import Receive, Scope, Send
+from starlette.websockets import WebSocket, WebSocketDisconnect
+from strawberry.http.websocket_origin import is_same_origin
+
+from service.api.context import Context
+from service.api.live import Live, Sent, Stream
+from service.api.racing import first_of
+from service.api.schema import encoded, failed
+from service.domain.errors import TooSlow
+
+_PROTOCOL: Final = "graphql-transport-ws"
+#: How long a client may take to introduce itself.
+_INIT_S: Final = 10.0
+#: How many operations go on at once over one connection.
+_OPERATIONS_MAX: Final = 100
+
+
+class _Close(Exception):
+    """The connection is to be closed, with a code of the protocol."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(reason)
+        self.code, self.reason = code, reason
+
+
+async def serve(
+    live: Live, context: Callable[[int], Context], scope: Scope, receive: Receive, send: Send, *, slow_s: float
+) -> None:
+    """Answer operations until either side closes."""
+    socket = WebSocket(scope, receive, send)
+    origin = socket.headers.get("origin")
+    # A browser lets any page open a socket to anywhere, and this one may write.
+    if origin is not None and not is_same_origin(origin, socket.headers.get("host")):
+        await socket.send_denial_response(PlainTextResponse("pages of other origins are not served\n", 403))
+    elif _PROTOCOL not in scope["subprotocols"]:
+        await socket.send_denial_response(PlainTextResponse(f"the subprotocol must be {_PROTOCOL}\n", 400))
+    else:
+        await socket.accept(_PROTOCOL)
+        await _Connection(live, context, socket, slow_s).run()
+
+
+class _Connection:
+    def __init__(self, live: Live, context: Callable[[int], Context], socket: WebSocket, slow_s: float) -> None:
+        self._live, self._context, self._socket, self._slow_s = live, context, socket, slow_s
+        self._introduced = asyncio.Event()
+        self._operations: dict[str, asyncio.Task[None]] = {}
+        self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> None:
+        code, reason = 1012, "the service stops"
+        try:
+            await first_of(self._listen(), self._until_failed(), self._introduction_missed(), self._live.ended())
+        except _Close as close:
+            code, reason = close.code, close.reason
+        except TooSlow as error:
+            code, reason = 4413, error.code
+        except (WebSocketDisconnect, OSError):
+            return
+        finally:
+            operations = list(self._operations.values())
+            for each in operations:
+                each.cancel()
+            await asyncio.gather(*operations, return_exceptions=True)
+        # Who does not even take that is left by closing the connection beneath.
+        with contextlib.suppress(TimeoutError, WebSocketDisconnect, OSError, RuntimeError):
+            async with asyncio.timeout(self._slow_s):
+                await self._socket.close(code, reason)
+
+    async def _until_failed(self) -> None:
+        await self._failed
+
+    async def _introduction_missed(self) -> None:
+        try:
+            async with asyncio.timeout(_INIT_S):
+                await self._introduced.wait()
+        except TimeoutError:
+            raise _Close(4408, "Connection initialisation timeout") from None
+        await asyncio.Event().wait()
+
+    # --- what comes -----------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        while True:
+            received = await self._socket.receive()
+            if received["type"] == "websocket.disconnect":
+                raise WebSocketDisconnect(received.get("code", 1000))
+            try:
+                message: Any = json.loads(received.get("text") or "")
+            except ValueError:
+                raise _Close(4400, "Invalid message: no JSON text") from None
+            await self._heard(message)
+
+    async def _heard(self, message: Any) -> None:
+        match message:
+            case {"type": "connection_init"}:
+                if self._introduced.is_set():
+                    raise _Close(4429, "Too many initialisation requests")
+                self._introduced.set()
+                await self._send({"type": "connection_ack"})
+            case {"type": "ping"}:
+                await self._send({**message, "type": "pong"})
+            case {"type": "pong"}:
+                pass
+            case {"type": "subscribe", "id": str(id), "payload": payload} if (sent := _sent(payload)) is not None:
+                await self._subscribe(id, sent)
+            case {"type": "complete", "id": str(id)}:
+                if (operation := self._operations.pop(id, None)) is not None:
+                    operation.cancel()
+            case _:
+                raise _Close(4400, "Invalid message")
+
+    async def _subscribe(self, id: str, sent: Sent) -> None:
+        if not self._introduced.is_set():
+            raise _Close(4401, "Unauthorized")
+        if id in self._operations:
+            raise _Close(4409, f"Subscriber for {id[:64]} already exists")
+        if len(self._operations) >= _OPERATIONS_MAX:
+            raise _Close(4429, f"Too many operations at once; at most {_OPERATIONS_MAX}")
+        operation = self._operations[id] = asyncio.create_task(self._operate(id, sent))
+        operation.add_done_callback(self._over)
+
+    def _over(self, operation: asyncio.Task[None]) -> None:
+        if not operation.cancelled() and (error := operation.exception()) is not None and not self._failed.done():
+            self._failed.set_exception(error)
+
+    # --- what goes ------------------------------------------------------------------
+
+    async def _operate(self, id: str, sent: Sent) -> None:
+        context = self._context(0)
+        opened = await self._live.open(sent, context)
+        if isinstance(opened, Stream):
+            refused = await self._follow(id, opened, context)
+        elif "data" in opened:
+            refused = None
+            await self._send({"id": id, "type": "next", "payload": opened})
+        else:
+            refused = opened["errors"]
+        # The client may use the id again as soon as it hears of the end.
+        del self._operations[id]
+        if refused is None:
+            await self._send({"id": id, "type": "complete"})
+        else:
+            await self._send({"id": id, "type": "error", "payload": refused})
+
+    async def _follow(self, id: str, stream: Stream, context: Context) -> list[Any]:
+        """Send what the stream holds; returns what ended it."""
+        named = json.dumps(id)
+        while True:
+            try:
+                batch = await stream.next()
+            except Exception as error:  # noqa: BLE001 - told and logged as any other request's is
+                return failed(error, context)["errors"]
+            for _, answer in batch.answers:
+                await self._send_text(f'{{"id":{named},"type":"next","payload":{answer.decode()}}}')
+
+    async def _send(self, message: dict[str, Any]) -> None:
+        await self._send_text(encoded(message).decode())
+
+    async def _send_text(self, text: str) -> None:
+        """Hand on, once what was handed on before is taken. Raises TooSlow."""
+        try:
+            async with asyncio.timeout(self._slow_s):
+                await self._socket.send_text(text)
+        except TimeoutError:
+            raise TooSlow(wait_s=self._slow_s) from None
+
+
+def _sent(payload: Any) -> Sent | None:
+    match payload:
+        case {"query": str(query)}:
+            given = cast("dict[str, Any]", payload)
+            variables, name = given.get("variables"), given.get("operationName")
+            fits = isinstance(variables, dict | None) and isinstance(name, str | None)
+            return Sent(query, cast("dict[str, Any] | None", variables), name) if fits else None
+        case _:
+            return None
