@@ -132,7 +132,6 @@ def questions(port: int, database: Database) -> dict[str, Asking]:
     with raw.connect(database.conninfo()) as conn:
         head, before = raw.before_page(conn)
         middle, before_middle = raw.before_page(conn, head // 2)
-    recent = min(head, 1_000)
     distinct, claims = before + 1, head * STATEMENTS // STATEMENTS_A_CLAIM // 2
     topics = [f"topic-{number}" for number in range(40)]
     commons = ("kalenlo", "kakasun", "kakadra")
@@ -144,7 +143,7 @@ def questions(port: int, database: Database) -> dict[str, Asking]:
             port, tuple(ours.asking(ours.FILTERED, topic=topic, after="%d") for topic in topics), head
         ),
         "25 claims with totalCount and byState": Asking(
-            port, (ours.asking(ours.COUNTED, position="%e"),), recent, head - recent
+            port, (ours.asking(ours.COUNTED, position="%e"),), head // 2, head - head // 2
         ),
         "search, a rare word": Asking(port, (ours.asking(ours.SEARCH, text="claim %d", after=0),), claims),
         "search, a common word": Asking(

@@ -84,10 +84,12 @@ class Api:
 
     # --- asking ---------------------------------------------------------------------
 
-    def send(self, method: str = "POST", way: str = "compiled", **request: Any) -> httpx.Response:
+    def send(
+        self, method: str = "POST", way: str = "compiled", *, path: str = "/graphql", **request: Any
+    ) -> httpx.Response:
         """One request as it is, and its response."""
         client = self._interpreted if way == "interpreted" else self._compiled
-        return self._runner.run(client.request(method, "/graphql", **request))
+        return self._runner.run(client.request(method, path, **request))
 
     def answer(self, query: str, *, headers: Mapping[str, str] | None = None, **variables: Any) -> dict[str, Any]:
         """The whole answer to a document; lone surrogates in it or its variables are sent as JSON escapes."""

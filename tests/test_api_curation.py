@@ -11,7 +11,7 @@ from tests.api import SEEDS, Api
 from tests.api import seeded as seeded
 from tests.api import served as served
 from tests.builders import article, asserts, changed, denies, document, withholds
-from tests.curated import adopted, lifted, merged, related, ruled, same_speaker, undone
+from tests.curated import REASON, adopted, lifted, merged, related, ruled, same_speaker, undone
 
 OUTCOME = """{ __typename ... on CurationAccepted { position recordedAt projected event { type payload actor
         transitions { nodes { slug from to reason effectiveAt } } } }
@@ -633,9 +633,19 @@ def test_an_erased_text_is_gone_for_good_whoever_sends_it_again(api: Api) -> Non
     assert texts() == [None, None]
     assert send("c")["position"] == 4
     assert texts() == [None, None, None]
+    for as_of in (None, {"position": 2}):
+        query = "query ($asOf: AsOf) { articles(asOf: $asOf) { nodes { erasure { position type } } } }"
+        by = [each["erasure"] for each in api.ask(query, asOf=as_of)["articles"]["nodes"]]
+        assert by == [{"position": 3, "type": "TextErased"}] * len(by)
     assert belief(api, "gas-cut")[1:] == ("ASSERTED", "UNCONTRADICTED", 1, 0, 0)
     with api.engine.begin() as conn:
         assert conn.exec_driver_sql("SELECT count(*) FROM onrecord.article_text").scalar_one() == 0
+
+
+def test_an_event_says_why_it_was_decided(api: Api) -> None:
+    api.record(article("a", nato=asserts("gas-cut")), ruled("gas-cut", State.DENIED))
+    found = api.ask("{ events { nodes { type reason } } }")["events"]["nodes"]
+    assert found == [{"type": "ArticleRecorded", "reason": None}, {"type": "ClaimRuled", "reason": REASON}]
 
 
 # --- together -----------------------------------------------------------------------

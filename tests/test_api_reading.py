@@ -197,7 +197,7 @@ def test_an_article_tells_all_that_its_document_held(seeded: Api):
         """query ($url: String!) { article(url: $url) {
         id url headline publishedAt language revision revisedAt change readBy { kind } textSha256 quotesVerified
         position firstPosition live outlet { id slug name firstPosition } revisions { nodes { id } }
-        retraction { reason } text event { position }
+        retraction { reason } text erasure { position } event { position }
         claims { totalCount byState { asserted denied unverified } nodes { slug } }
         statements(first: 2) { nodes { id } } denying: statements(stance: DENIES) { nodes { id } }
         his: statements(speaker: "olaf-scholz") { nodes { id } }
@@ -229,6 +229,7 @@ def test_an_article_tells_all_that_its_document_held(seeded: Api):
         "revisions": {"nodes": [{"id": "Article:2"}]},
         "retraction": None,
         "text": None,
+        "erasure": None,
         "event": {"position": 2},
         "statements": {"nodes": [{"id": "Statement:2.0"}, {"id": "Statement:2.1"}]},
         "denying": {"nodes": [{"id": "Statement:2.12"}, {"id": "Statement:2.18"}]},

@@ -109,7 +109,8 @@ def test_commands_and_targets_exist(page: Path):
 @on_each_page
 def test_settings_exist(page: Path):
     known = {f"ONRECORD_{name.upper()}" for name in Settings.model_fields}
-    known |= set(re.findall(r"ONRECORD_TEST_\w+", (ROOT / "tests/conftest.py").read_text()))
+    for reader in ("tests/conftest.py", "tests/browser/chromium.py"):
+        known |= set(re.findall(r"ONRECORD_TEST_\w+", (ROOT / reader).read_text()))
     assert set(re.findall(r"ONRECORD_\w+", page.read_text())) <= known
 
 

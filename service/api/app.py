@@ -20,9 +20,10 @@ from starlette.types import Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from strawberry.asgi import GraphQL
 from strawberry.http import GraphQLHTTPResponse
+from strawberry.http.base import BaseRequestProtocol
 from strawberry.types import ExecutionResult
 
-from service.api import sse, tiles, websocket
+from service.api import site, sse, tiles, websocket
 from service.api.answers import Answer, Answers, Moment, Now
 from service.api.context import Context, Projected, reads_snapshots
 from service.api.documents import document
@@ -43,9 +44,10 @@ class _View(GraphQL[Context, None]):
     def __init__(
         self, *, engine: AsyncEngine, reading: Engine, projected: Projected, appending: Grouping, actor: str
     ) -> None:
-        super().__init__(schema, graphql_ide=None, subscription_protocols=())
+        super().__init__(schema, subscription_protocols=())
         self._engine, self._reading, self._actor = engine, reading, actor
         self._projected, self._appending = projected, appending
+        self._graphiql = site.graphiql()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -53,6 +55,13 @@ class _View(GraphQL[Context, None]):
         except BadArgument as error:
             told = {"errors": [{"message": str(error), "extensions": {"code": error.code}}]}
             await JSONResponse(told, status_code=400)(scope, receive, send)
+
+    def should_render_graphql_ide(self, request: BaseRequestProtocol) -> bool:
+        # Programs take anything (`*/*`), and get what GraphQL says of a request without a query.
+        return super().should_render_graphql_ide(request) and "text/html" in request.headers.get("accept", "")
+
+    async def render_graphql_ide(self, request: HttpRequest) -> Response:
+        return self._graphiql(request)
 
     async def get_context(self, request: HttpRequest | WebSocket, response: Response | WebSocket) -> Context:
         wanted = request.headers.get(MIN_POSITION, "0")
@@ -301,6 +310,6 @@ def create(
         compiled=compiled,
         slow_s=slow_s,
         debug=debug,
-        routes=[Route("/graphql", view), *tiles.routes(engine)],
+        routes=[Route("/graphql", view), *tiles.routes(engine), *site.routes()],
         lifespan=lifespan,
     )

@@ -232,6 +232,10 @@ _text = one(
     lambda article: None if article.text_sha256 is None else bytes.fromhex(article.text_sha256),
     lambda view, hashes, _: texts.texts_by_hash(view.conn, hashes),
 )
+_erasure = one(
+    lambda article: None if article.text_sha256 is None else bytes.fromhex(article.text_sha256),
+    lambda view, hashes, _: log_entries.erasures(view, hashes),
+)
 _topic_of = one(
     lambda claim: claim.topic,
     lambda _, slugs, __: {slug: slug for slug in slugs},
@@ -622,6 +626,9 @@ class Article(Node):
     @related(_text, kept=Kept.NOT, description="the full text, where it is held; never cached, since it can be erased")
     def text(self) -> str | None: ...
 
+    @related(_erasure, kept=Kept.NOT, description="the event that erased its text, for good; null where none did")
+    def erasure(self) -> "Event | None": ...
+
     @related(
         many(
             "claims",
@@ -770,6 +777,7 @@ def _leaf(envelope: Envelope) -> str:
     id=lambda event: f"Event:{event.position}",
     event_id=lambda event: str(event.event_id),
     payload=lambda event: orjson.loads(event.payload),
+    reason=lambda event: orjson.loads(event.payload).get("reason"),
     payload_sha256=lambda event: sha256(event.payload).hex(),
     leaf=_leaf,
 )
@@ -783,6 +791,7 @@ class Event(Node):
     event_id: strawberry.ID = strawberry.field(description="what names it in every copy of the log")
 
     payload: Json = strawberry.field(description="what it holds, as stored")
+    reason: str | None = strawberry.field(description="why it was decided; null of an article recorded or revised")
     payload_sha256: str = strawberry.field(
         name="payloadSha256", description="SHA-256 of the payload's canonical bytes, in hexadecimal digits"
     )

@@ -36,3 +36,14 @@ def events_by_position(view: View, at: Collection[int]) -> dict[int, Envelope]:
         {"at": list(set(at)), **view.parameters},
     )
     return {row[0]: _envelope(row) for row in found}
+
+
+def erasures(view: View, hashes: Collection[bytes]) -> dict[bytes, Envelope]:
+    """The entries by which the texts with these hashes were erased. Like texts, they are not of the past."""
+    found = fetched(
+        view.conn,
+        f"SELECT r.sha256, {_COLUMNS} FROM onrecord.register_erasure r JOIN onrecord.event e USING (position) "
+        "WHERE r.sha256 = ANY(%(hashes)s)",
+        {"hashes": list(hashes)},
+    )
+    return {bytes(row[0]): _envelope(row[1:]) for row in found}
