@@ -32,7 +32,7 @@ check: .venv/.dev ## format, lint, types and imports, in the order that fails so
 	.venv/bin/python -c 'from importlinter.cli import lint_imports_command as lint; lint()' --no-logo --no-cache
 
 .PHONY: test
-test: .venv/.dev tests/clients/node_modules/.ready ## all tests, on all cores; `make test ARGS="-k retract -x"` for some
+test: .venv/.dev tests/clients/node_modules/.ready chromium ## all tests, on all cores; `make test ARGS="-k retract -x"` for some
 	$(PY) pytest -n auto $(ARGS)
 
 # By the Node that the type checker brings, so that none has to be there.
@@ -42,8 +42,21 @@ tests/clients/node_modules/.ready: tests/clients/package-lock.json | .venv/.dev
 		ci --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
+# Where none can be had, the tests in a browser fail and say so.
+.PHONY: chromium
+chromium: .venv/.dev
+	@.venv/bin/python tests/browser/chromium.py
+
+.PHONY: snapshots
+snapshots: .venv/.dev chromium ## write anew what a screen reader is told on every screen, for the tests to hold it to
+	ONRECORD_TEST_SNAPSHOTS=renew $(PY) pytest tests/test_browser_screens.py -k screen_reader $(ARGS)
+
+.PHONY: screenshots
+screenshots: .venv/.dev chromium ## take pictures of every screen on the example articles, into build/screenshots
+	@$(PY) tests.browser.screenshots $(ARGS)
+
 .PHONY: mutants
-mutants: .venv/.dev tests/clients/node_modules/.ready ## break the code in each way of tests/mutants, and see that its tests notice
+mutants: .venv/.dev tests/clients/node_modules/.ready chromium ## break the code in each way of tests/mutants, and see that its tests notice
 	.venv/bin/python tests/mutants/run.py $(ARGS)
 
 .PHONY: bench
