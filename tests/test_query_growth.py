@@ -23,7 +23,7 @@ from service.queries.snapshot import View
 from service.queries.statements import StatementFilter
 from service.tables import CENSUS_EVERY
 from tests import curated
-from tests.builders import asserts, denies, document, withholds
+from tests.builders import article, asserts, denies, document, retraction, withholds
 from tests.test_projector import catch_up, prepared
 from tests.test_rebuild import record
 
@@ -101,6 +101,8 @@ def reads(of: int) -> dict[str, Callable[[View], object]]:
         "claims of a single speaker's side": page(single_speaker=True),
         "claims of a speaker who speaks of all": page(speaker="everywhere"),
         "claims of an outlet": page(outlet="outlet-1"),
+        "claims of words that many have": page(text="claim"),
+        "claims of words that many have, by slug": page(ClaimOrder.SLUG, text="claim"),
         "claims that changed of late": page(changed_after=of // A_DOCUMENT - 1),
         "how many claims": count(),
         "how many claims of a state": count(state=State.ASSERTED),
@@ -156,6 +158,7 @@ def costs(engine: Engine, of: int) -> dict[str, int]:
 def test_a_page_reads_as_much_of_ten_times_as_many_claims(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     # So that what is not rare is more than few on both.
     monkeypatch.setattr(claims, "_FEW", 50)
+    monkeypatch.setattr(claims, "_FEW_FOUND", 50)
     grown(engine, 0, SMALL)
     small = costs(engine, SMALL)
     grown(engine, SMALL, LARGE)
@@ -208,6 +211,9 @@ FILTERS: list[dict[str, Any]] = [
     {"article": 1},
     {"speaker": "un", "outlet": "daily-planet", "contested": True},
     {"speaker": "nobody"},
+    {"text": "said"},
+    {"text": "said", "speaker": "nato"},
+    {"text": "nothing of this"},
 ]
 
 
@@ -215,7 +221,8 @@ FILTERS: list[dict[str, Any]] = [
 def test_the_same_claims_are_found_whether_few_or_all_are_gone_through(
     engine: Engine, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
-    record(engine, *curated.some_log(random.Random(seed).choice, 60, named=True))
+    withdrawn = article("withdrawn", nato=asserts("no-more")), retraction("withdrawn")
+    record(engine, *curated.some_log(random.Random(seed).choice, 60, named=True), *withdrawn)
     catch_up(engine, cycle([Projector(prepared(engine))]))
 
     def read(view: View) -> list[Any]:
@@ -232,4 +239,5 @@ def test_the_same_claims_are_found_whether_few_or_all_are_gone_through(
     few = seen(engine, read)
     assert sum(len(found.items) for found, _ in few) > 20
     monkeypatch.setattr(claims, "_FEW", 0)
+    monkeypatch.setattr(claims, "_FEW_FOUND", 0)
     assert seen(engine, read) == few

@@ -13,6 +13,8 @@ from service.domain.errors import DatabaseTooOld, DatabaseUnreachable, DatabaseU
 
 OLDEST: Final = 15  #: The oldest major version of PostgreSQL that will do.
 CONNECT_TIMEOUT_S: Final = 5
+# Many ask at once, and each for little: to begin with workers or with compiling costs more than that takes.
+_SESSION: Final = "-c timezone=UTC -c max_parallel_workers_per_gather=0 -c jit=off"
 
 
 def create(url: str | URL, **options: Any) -> Engine:
@@ -76,7 +78,7 @@ def _with_session_settings(url: URL, options: dict[str, Any]) -> dict[str, Any]:
         "application_name": "onrecord",
         **given,
         # With the connection: a statement of its own would cost a round trip, and a rollback would undo it.
-        "options": f"{given.get('options', '')} -c timezone=UTC".strip(),
+        "options": f"{given.get('options', '')} {_SESSION}".strip(),
     }
     for name in url.query.keys() - {"options"}:
         # The dialect reads these from the URL, where hosts and ports may be lists.

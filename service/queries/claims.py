@@ -319,7 +319,18 @@ def _sought(
         if flag is not None:
             told = _TALLY.format(condition=condition)
             conditions.append(told if flag else f"NOT {told}")
-    return _source(view, wanted, parameters), [*conditions, *more], parameters
+    conditions += more
+    if wanted.text is None:
+        return _source(view, wanted, parameters), conditions, parameters
+    parameters["words"] = wanted.text
+    found = _found(view)
+    survivors = _or_merged(view, parameters, found, "text", "t.claim")
+    if one_by_one and _are_common(view, parameters):
+        conditions.append(f"({_SPOKEN.format(live=_live(view))}{survivors})")
+        return _source(view, wanted, parameters), conditions, parameters
+    if survivors:
+        found += " UNION SELECT unnest(%(text_survivors)s::text[])"
+    return _AMONG.format(claims=found), conditions, parameters
 
 
 #: Of no more rows, the claims that they are of are looked up one by one; among more, a page is soon come by.
@@ -338,12 +349,6 @@ _PARTS: Final = {
 
 def _source(view: View, wanted: ClaimFilter, parameters: dict[str, Any]) -> str:
     """All claims, or, where a part of the filter lets few through, those and maybe some more."""
-    if wanted.text is not None:
-        parameters["words"] = wanted.text
-        found = _found(view)
-        if _or_merged(view, parameters, found, "text", "t.claim"):
-            found += " UNION SELECT unnest(%(text_survivors)s::text[])"
-        return _AMONG.format(claims=found)
     for name, part in _PARTS.items():
         if getattr(wanted, name) is not None:
             # At whatever moment: to look for those of this one could take long.
@@ -416,13 +421,34 @@ def _or_merged(view: View, parameters: dict[str, Any], found: str, name: str, cl
     return f" OR {claim} = ANY(%({name}_survivors)s)"
 
 
-def _found(view: View) -> str:
+#: Words that no more wordings and quotes hold are sought by the index; among more, a page is soon come by.
+_FEW_FOUND: Final = 10_000
+# The claim's own rows first, whatever the planner thinks of the index of words, which would be gone through for each.
+_SPOKEN: Final = (
+    "(EXISTS (SELECT FROM (SELECT * FROM wording s WHERE s.claim = t.claim AND s.position <= %(position)s OFFSET 0) s "
+    "WHERE to_tsvector(s.dictionary, s.proposition) @@ websearch_to_tsquery(s.dictionary, %(words)s)) "
+    "OR EXISTS (SELECT FROM (SELECT * FROM statement s WHERE s.claim = t.claim AND {live} OFFSET 0) s "
+    "WHERE to_tsvector(s.dictionary, s.quote) @@ websearch_to_tsquery(s.dictionary, %(words)s)))"
+)
+
+
+def _live(view: View) -> str:
+    return f"{' AND '.join(known(view))} AND s.until_position > %(position)s"
+
+
+def _found(view: View, union: str = "UNION") -> str:
     """The claims with the words in a proposition or a live quote."""
-    live = f"{' AND '.join(known(view))} AND s.until_position > %(position)s"
     return (
         f"{_found_in('wording', 'proposition', 's.position <= %(position)s')} "
-        f"UNION {_found_in('statement', 'quote', live)}"
+        f"{union} {_found_in('statement', 'quote', _live(view))}"
     )
+
+
+def _are_common(view: View, parameters: dict[str, Any]) -> bool:
+    """Whether more wordings and quotes hold the words than are to be gathered for a page."""
+    found = f"SELECT FROM ({_found(view, 'UNION ALL')} LIMIT {_FEW_FOUND + 1}) f"
+    (counted,) = fetched(view.conn, f"SELECT count(*) FROM ({found}) c", parameters)
+    return counted[0] > _FEW_FOUND
 
 
 def _found_in(table: str, column: str, conditions: str) -> str:
