@@ -55,6 +55,7 @@ def serve(
         def announce() -> None:
             console = terminal.out()
             console.print(Text.assemble("Onrecord answers at ", (f"{address}/graphql", "bold")))
+            console.print(Text.assemble("A browser shows its record at ", (f"{address}/", "bold")))
             console.print(Text(f"It keeps its record in {found.where}; Ctrl-C stops it.", "faint"))
             if started is not None:
                 started(address)
