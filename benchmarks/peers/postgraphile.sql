@@ -3,13 +3,17 @@
 DROP SCHEMA IF EXISTS peer CASCADE;
 CREATE SCHEMA peer;
 
+-- Looked up and not joined, as ours does: joins would make PostgreSQL join all claims before it takes a page.
 CREATE VIEW peer.claim AS
-    SELECT t.claim AS slug, w.proposition, c.first_position, t.to_state AS state, t.to_reason AS reason,
+    SELECT t.claim AS slug,
+           (SELECT w.proposition FROM :schema.wording w WHERE w.claim = c.claim AND w.position = c.first_position)
+               AS proposition,
+           c.first_position, t.to_state AS state, t.to_reason AS reason,
            y.asserting, y.denying, y.withholding, y.asserting > 0 AND y.denying > 0 AS contested, t.position AS changed
-      FROM :schema.transition t
-      JOIN :schema.claim c ON c.claim = t.claim
-      JOIN :schema.wording w ON w.claim = c.claim AND w.position = c.first_position
-      JOIN :schema.tally y ON y.claim = t.claim AND y.until_position = 9223372036854775807
+      FROM :schema.transition t,
+           LATERAL (SELECT * FROM :schema.claim c WHERE c.claim = t.claim LIMIT 1) c,
+           LATERAL (SELECT * FROM :schema.tally y
+                     WHERE y.claim = t.claim AND y.until_position = 9223372036854775807 LIMIT 1) y
      WHERE t.policy = 'unanimous@1' AND t.until_position = 9223372036854775807;
 
 CREATE VIEW peer.statement AS

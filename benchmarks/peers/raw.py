@@ -13,13 +13,16 @@ import psycopg
 Rows = list[tuple[Any, ...]]
 
 _BEGIN: Final = "SELECT schema_name, position FROM onrecord.generation WHERE live"
+# Looked up and not joined, as ours does: a join on two columns that go together makes PostgreSQL join all claims first.
 _CLAIMS: Final = """
-    SELECT t.claim, w.proposition, c.first_position, t.to_state, t.to_reason,
+    SELECT t.claim,
+           (SELECT w.proposition FROM {schema}.wording w WHERE w.claim = c.claim AND w.position = c.first_position),
+           c.first_position, t.to_state, t.to_reason,
            y.asserting, y.denying, y.withholding, y.asserting > 0 AND y.denying > 0
-      FROM {schema}.transition t
-      JOIN {schema}.claim c ON c.claim = t.claim
-      JOIN {schema}.wording w ON w.claim = c.claim AND w.position = c.first_position
-      JOIN {schema}.tally y ON y.claim = t.claim AND y.position <= %(at)s AND y.until_position > %(at)s
+      FROM {schema}.transition t,
+           LATERAL (SELECT * FROM {schema}.claim c WHERE c.claim = t.claim LIMIT 1) c,
+           LATERAL (SELECT * FROM {schema}.tally y
+                     WHERE y.claim = t.claim AND y.position <= %(at)s AND y.until_position > %(at)s LIMIT 1) y
      WHERE t.policy = 'unanimous@1' AND t.position <= %(at)s AND t.until_position > %(at)s AND t.position > %(after)s
      ORDER BY t.position DESC, t.claim
      LIMIT 100
@@ -50,6 +53,8 @@ def connect(conninfo: str) -> psycopg.Connection:
     """A connection of the kind of snapshot that the service reads in."""
     conn = psycopg.connect(conninfo)
     conn.isolation_level, conn.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
+    # Planned for its values each time: the plan for any two positions sorts all claims.
+    conn.prepare_threshold = None
     return conn
 
 
