@@ -29,7 +29,7 @@ from sqlalchemy.exc import DBAPIError
 from service.api.context import Context, Projected, in_snapshot
 from service.api.documents import document
 from service.api.plans import Field, Request, Unwritten
-from service.api.schema import encoded, failed, formatted, graphql_schema, schema, told
+from service.api.schema import encoded, formatted, graphql_schema, refused, schema, told
 from service.api.subscription import Begun, cursor
 from service.domain.errors import BadArgument, DatabaseUnreachable, NotYetProjected
 from service.queries import streams
@@ -187,7 +187,7 @@ class Live:
                 return {"errors": [formatted(error) for error in coerced]}
             return await self._begin(Request(graphql_schema, known, operation, coerced), given, context, after)
         except Exception as error:  # noqa: BLE001 - told and logged as any other request's is
-            return {"errors": failed(error, context)["errors"]}
+            return refused(error, context)
 
     async def _begin(self, request: Request, given: Mapping[str, Any], context: Context, after: str | None) -> Stream:
         field = next(iter(request.plan(compiled=False).fields.values()), None)

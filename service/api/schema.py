@@ -115,6 +115,11 @@ def failed(error: Exception, context: Context) -> dict[str, Any]:
     return answered(None, [located], context)
 
 
+def refused(error: Exception, context: Context) -> dict[str, Any]:
+    """What is told where an operation was not begun or is given up: errors, and no data."""
+    return {"errors": failed(error, context)["errors"]}
+
+
 def answered(data: Any, errors: list[GraphQLError] | None, context: Context) -> dict[str, Any]:
     """An answer as it is sent."""
     answer: dict[str, Any] = {"data": data}

@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from service.api.context import Context
 from service.api.live import Live, Sent, Stream
 from service.api.racing import first_of
-from service.api.schema import encoded, failed
+from service.api.schema import encoded, refused
 from service.domain.errors import TooSlow
 
 #: How long nothing is sent, so that who is in between does not take the connection for dead.
@@ -64,9 +64,9 @@ class _Answering:
         try:
             await self._follow(opened)
         except TooSlow as error:
-            await self.send(_next(_refusal(error, self._context)))
+            await self.send(_next(refused(error, self._context)))
         except Exception as error:  # noqa: BLE001 - told and logged as any other request's is
-            await self.send(_next(_refusal(error, self._context)) + _COMPLETE)
+            await self.send(_next(refused(error, self._context)) + _COMPLETE)
 
     async def _follow(self, stream: Stream) -> None:
         # Whoever is cut off before the first item goes on here as well.
@@ -99,7 +99,3 @@ def _next(answer: dict[str, Any]) -> bytes:
 def _place(stream: Stream) -> bytes:
     """Where the reader stands, as an event that nobody hears of."""
     return b": here\nid: %s\n\n" % stream.cursor.encode()
-
-
-def _refusal(error: Exception, context: Context) -> dict[str, Any]:
-    return {"errors": failed(error, context)["errors"]}

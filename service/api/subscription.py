@@ -34,7 +34,7 @@ def _transitions(view: View, arguments: Arguments) -> Begun:
         topic=arguments.get("topic"),
         state=arguments.get("state"),
     )
-    stream.check(view)
+    view.expect_projected(policy.id)
     return _begun(view, stream, arguments.get("after"))
 
 

@@ -18,7 +18,7 @@ from strawberry.http.websocket_origin import is_same_origin
 from service.api.context import Context
 from service.api.live import Live, Sent, Stream
 from service.api.racing import first_of
-from service.api.schema import encoded, failed
+from service.api.schema import encoded, refused
 from service.domain.errors import TooSlow
 
 _PROTOCOL: Final = "graphql-transport-ws"
@@ -162,7 +162,7 @@ class _Connection:
             try:
                 batch = await stream.next()
             except Exception as error:  # noqa: BLE001 - told and logged as any other request's is
-                return failed(error, context)["errors"]
+                return refused(error, context)["errors"]
             for _, answer in batch.answers:
                 await self._send_text(f'{{"id":{named},"type":"next","payload":{answer.decode()}}}')
 

@@ -18,11 +18,10 @@ from service.projector.generations import (
     wanted_here,
 )
 from service.projector.projecting import CHANNEL, Progress, Projector, preview
-from service.projector.rows import DICTIONARIES, dictionary
+from service.projector.rows import dictionary
 
 __all__ = [
     "CHANNEL",
-    "DICTIONARIES",
     "Generation",
     "Progress",
     "Projector",

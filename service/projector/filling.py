@@ -47,8 +47,9 @@ from service.domain.events import (
     encode,
 )
 from service.domain.policies import policy
+from service.log import Stored
 from service.projector.generations import Generation
-from service.projector.loading import Entry, Known, driver
+from service.projector.loading import Known, driver
 from service.projector.rows import Batch, Row, Spans
 from service.projector.writing import copy, take_census
 
@@ -196,7 +197,7 @@ def _fill_part(conn: Connection, plan: Plan, part: int, batch: int, more: Callab
         ).fetchall()
         for entry in entries:
             try:
-                folding.take(Entry(*entry))
+                folding.take(Stored(*entry))
             except Exception as error:
                 raise UnfollowableError from error
         after = entries[-1][0]
@@ -215,7 +216,7 @@ class _Part:
         self._batch = Batch(0)
         self._again: set[int] = set()  # where articles were recorded of which more is told later
 
-    def take(self, entry: Entry) -> None:
+    def take(self, entry: Stored) -> None:
         """Fold what an entry says of the claims of this part. Raises whatever speaks against it."""
         if entry.type in _ARTICLES:
             self._take_article(entry)
@@ -241,7 +242,7 @@ class _Part:
             case _:
                 return first, True
 
-    def _take_article(self, entry: Entry) -> None:
+    def _take_article(self, entry: Stored) -> None:
         current = entry.schema_version == TYPES[entry.type][1]
         document = orjson.loads(entry.payload if current else encode(entry.event()))
         article = document["article"]

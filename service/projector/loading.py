@@ -2,16 +2,16 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, cast
 
 import psycopg
 from sqlalchemy import Connection
 
 from service.domain.article import Stance
 from service.domain.belief import ArticleLife, RecordedStatement, Ruling, Standing
-from service.domain.events import Event, decode
 from service.domain.merges import Kind, Merge, Merges
 from service.domain.policies import State
+from service.log import Stored
 from service.tables import OPEN
 
 
@@ -24,19 +24,6 @@ class Known:
     topic: str | None
     ruling: Ruling | None = None
     size: int = 0  #: what it counts for in what the projector remembers.
-
-
-class Entry(NamedTuple):
-    """An entry of the log, as much of it as says what happened."""
-
-    position: int
-    type: str
-    schema_version: int
-    payload: bytes
-
-    def event(self) -> Event:
-        """What happened. Raises EventUndecodable."""
-        return decode(self.type, self.schema_version, self.payload)
 
 
 #: Live statements by claim and speaker as their articles name them.
@@ -70,7 +57,7 @@ def _ask(conn: Connection, *questions: tuple[str, Sequence[Any]]) -> list[Sequen
 
 #: Statements are planned once, for tables that grow: by their indexes, whatever is known of their size.
 _PLANS: Final = {"plan_cache_mode": "force_generic_plan"} | dict.fromkeys(
-    ("enable_seqscan", "enable_hashjoin", "enable_mergejoin", "jit"), "off"
+    ("enable_seqscan", "enable_hashjoin", "enable_mergejoin"), "off"
 )
 _TAKE: Final = (
     "SELECT set_config('search_path', schema_name, true), "
@@ -83,7 +70,7 @@ _NEXT: Final = (
 )
 
 
-def take(conn: Connection, generation: int, *, limit: int) -> tuple[int, list[Entry]]:
+def take(conn: Connection, generation: int, *, limit: int) -> tuple[int, list[Stored]]:
     """Take the generation's row, and with it the right to write; returns the cursor and the entries after it.
 
     Waits while another holds it, and then reads what that one left.
@@ -95,7 +82,7 @@ def take(conn: Connection, generation: int, *, limit: int) -> tuple[int, list[En
     row = taken.fetchone()
     if row is None:
         raise LookupError(f"generation {generation} is gone")
-    return row[-1], [Entry(*each) for each in found]
+    return row[-1], [Stored(*each) for each in found]
 
 
 _ARTICLES: Final = (

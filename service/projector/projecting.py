@@ -23,9 +23,9 @@ from service.domain.events import (
 )
 from service.domain.merges import Kind, Merges
 from service.domain.policies import policy
+from service.log import Stored
 from service.projector.generations import Generation
 from service.projector.loading import (
-    Entry,
     Known,
     articles_by_url,
     claims_with,
@@ -70,7 +70,7 @@ class Projector:
         self._remembered = 0  # the sum of their sizes
         self._merges: Merges | None = None
         self._position: int | None = None
-        self._ahead: list[Entry] = []  # what was read of the log and not projected yet
+        self._ahead: list[Stored] = []  # what was read of the log and not projected yet
 
     def forget(self) -> None:
         """Drop what is remembered; the next batch reads anew what it touches."""
@@ -151,7 +151,7 @@ class Projector:
             batch.position = at
         return batch, None
 
-    def _next(self, conn: Connection, limit: int) -> tuple[int, list[Entry]]:
+    def _next(self, conn: Connection, limit: int) -> tuple[int, list[Stored]]:
         """Take the right to write; returns the cursor and the next entries, at most `limit`."""
         generation = self._generation.generation
         position, entries = take(conn, generation, limit=0 if self._ahead else limit)

@@ -57,7 +57,6 @@ _DICTIONARIES: Final[Mapping[str, str]] = {
     "tr": "turkish",
     "yi": "yiddish",
 }
-DICTIONARIES: Final = ("simple", *sorted(set(_DICTIONARIES.values())))
 
 
 def dictionary(language: str | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from service.domain import belief
 from service.domain.belief import Ruling, Standing
-from service.domain.errors import BadArgument, PolicyNotProjected, TooBroad
+from service.domain.errors import BadArgument, TooBroad
 from service.domain.merges import Kind, Merges
 from service.domain.policies import Policy, Reason, State, Tally, Verdict
 from service.queries.driver import Row, fetched
@@ -240,7 +240,7 @@ _CENSUS = """
 
 def _census(view: View, policy: Policy) -> list[Row]:
     """How many claims have each state, where any has."""
-    _expect_projected(view, policy)
+    view.expect_projected(policy.id)
     return fetched(
         view.conn,
         _CENSUS,
@@ -251,11 +251,6 @@ def _census(view: View, policy: Policy) -> list[Row]:
             "position": view.position,
         },
     )
-
-
-def _expect_projected(view: View, policy: Policy) -> None:
-    if policy.id not in view.snapshot.policies:
-        raise PolicyNotProjected(policy.id, projected=view.snapshot.policies)
 
 
 def _microseconds(since: Transition) -> int:
@@ -298,7 +293,7 @@ def _sought(
 
     With `one_by_one`, whoever stops after a page has looked at no more claims than it takes to fill one.
     """
-    _expect_projected(view, policy)
+    view.expect_projected(policy.id)
     more, parameters = _candidates(view, replace(wanted, text=None), "t.claim", one_by_one=one_by_one)
     parameters["policy"] = policy.id
     conditions = [
@@ -776,8 +771,7 @@ def transitions_of_events(view: View, at: Sequence[int], policy: Policy, page: P
     """The transitions that each event made, by slug. Raises BadArgument and PolicyNotProjected."""
     if view.said_by is not None:
         raise BadArgument("what an event changed is of the log, so saidBy does not apply; leave it out")
-    if policy.id not in view.snapshot.policies:
-        raise PolicyNotProjected(policy.id, projected=view.snapshot.policies)
+    view.expect_projected(policy.id)
     return OF_EVENT.pages(
         view.conn,
         page,

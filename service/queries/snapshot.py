@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from service.domain import moment, policies
-from service.domain.errors import AsOfInvalid, NotYetProjected
+from service.domain.errors import AsOfInvalid, NotYetProjected, PolicyNotProjected
 from service.domain.merges import Kind, Merge, Merges
 from service.domain.policies import Policy
 from service.queries.driver import Row, begun, fetched
@@ -58,6 +58,11 @@ class View:
     def said_by(self) -> datetime | None:
         """Only what was said by then counts; None: all of it."""
         return None if self.as_of.said_by is None else moment.end(self.as_of.said_by)
+
+    def expect_projected(self, policy: str) -> None:
+        """Raises PolicyNotProjected where the read tables hold nothing under the policy with this id."""
+        if policy not in self.snapshot.policies:
+            raise PolicyNotProjected(policy, projected=self.snapshot.policies)
 
     @property
     def parameters(self) -> dict[str, Any]:

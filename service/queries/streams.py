@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from service.domain.errors import PolicyNotProjected
 from service.domain.policies import State
 from service.queries import log_entries
 from service.queries.claims import HISTORY, Transition
@@ -56,14 +55,9 @@ class Transitions:
             and (self.state is None or (after is not None and after.state is self.state))
         )
 
-    def check(self, view: View) -> None:
-        """Raises PolicyNotProjected where there is no such stream."""
-        if self.policy not in view.snapshot.policies:
-            raise PolicyNotProjected(self.policy, projected=view.snapshot.policies)
-
     def read(self, view: View, after: Key) -> Stretch:
         """What follows a key. Raises PolicyNotProjected, since another generation may be live by now."""
-        self.check(view)
+        view.expect_projected(self.policy)
         conditions = ["t.policy = %(policy)s", "t.position <= %(position)s"]
         if self.claim is not None:
             conditions.append("t.claim = %(claim)s")
