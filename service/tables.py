@@ -32,7 +32,7 @@ from sqlalchemy import (
     text,
 )
 from sqlalchemy.dialects import postgresql
-from sqlalchemy.dialects.postgresql import ARRAY, REGCONFIG
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, REGCONFIG
 
 SCHEMA: Final = "onrecord"
 
@@ -416,6 +416,23 @@ tally = Table(
     Column("denying", Integer, nullable=False),
     Column("withholding", Integer, nullable=False),
     Column("until_position", BigInteger, nullable=False),
+)
+
+#: Of a claim on which more stand, they are summed.
+SUMMED_ABOVE: Final = 25
+
+#: How many speakers stand where, and who spoke last, where so many stand that a projector does not load them all.
+standing_sums = Table(
+    "standing_sums",
+    read_metadata,
+    Column("claim", Key, primary_key=True),
+    Column("asserting", Integer, nullable=False),
+    Column("denying", Integer, nullable=False),
+    Column("withholding", Integer, nullable=False),
+    Column("asserting_blocs", JSONB, nullable=False),
+    Column("denying_blocs", JSONB, nullable=False),
+    Column("latest", Key),
+    Column("last_effective_at", DateTime(timezone=True), nullable=False),
 )
 
 #: The verdict on a claim under a policy, from `position` on, and the one before.

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine
 
-from service import projector
+from service import projector, tables
 from service.audit.rebuild import rebuild
 from service.database import engine as engines
 from service.domain.events import Event
@@ -61,6 +61,9 @@ def expect_the_same(engine: Engine, generation: Generation, monkeypatch: pytest.
     part_bytes, alone_max = WAYS[way]
     monkeypatch.setattr(filling, "_PART_BYTES", part_bytes)
     monkeypatch.setattr(filling, "_ALONE_MAX", alone_max)
+    if alone_max:
+        # Other processes do not know of it.
+        monkeypatch.setattr(tables, "SUMMED_ABOVE", 2)
     catch_up(engine, cycle([Projector(generation)]), 3)
     expected = dump(engine, generation)
     ((to, *_),) = expected["cursor"]
@@ -103,6 +106,17 @@ def test_every_row_is_what_projecting_writes_of_articles_that_come_and_go(
 ) -> None:
     record(engine, *test_projector.some_log(seed, 60))
     expect_the_same(engine, generation, monkeypatch, way)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_what_stands_on_a_claim_that_many_stand_on_is_summed(
+    engine: Engine, generation: Generation, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    many = {f"speaker-{n}": (asserts, denies)[n % 2]("gas-cut", bloc=(None, "eu", "un")[n % 3]) for n in range(110)}
+    record(engine, article("many", **many), *(article(f"{n}", nato=denies("war-soon")) for n in range(9)))
+    expect_the_same(engine, generation, monkeypatch, way)
+    ((claim, asserting, denying),) = rows(engine, generation, "SELECT claim, asserting, denying FROM standing_sums")
+    assert (claim, asserting, denying) == ("gas-cut", 55, 55)
 
 
 def test_claims_that_were_merged_are_folded_together_wherever_they_are(

@@ -247,6 +247,30 @@ def test_nobody_needs_to_look_in_between_for_the_count_to_be_right(happened: Hap
         assert unread[claim].tally() == stands.tally()
 
 
+@given(_logs(), st.integers(0, 10))
+def test_nobody_needs_to_know_all_who_stand_for_the_count_to_be_right(happened: Happened, cut: int):
+    """The projector knows of a claim that many stand on how many they are, and meets those who are spoken of."""
+    stored = _fold(happened[:cut]).claims
+    summed: dict[str, Standing] = {}
+    for claim, stands in stored.items():
+        latest, all_who_stand = stands.latest(), list(stands.by_speaker.values())
+        summed[claim] = Standing.summed(stands.sums(), latest)
+        summed[claim].all_stored = lambda all_who_stand=all_who_stand: all_who_stand
+    for position in range(cut + 1, len(happened) + 1):
+        for move in _replayed(happened, position):
+            either = move.new or move.old
+            assert either is not None
+            stands = summed.setdefault(either.claim, Standing())
+            if not stands.met(either.speaker):
+                stands.meet(either.speaker, move.old)
+            stands.move(move.old, move.new)
+        for claim, whole in _fold(happened[:position]).claims.items():
+            found = summed.setdefault(claim, Standing())
+            assert found.by_speaker.items() <= whole.by_speaker.items()
+            assert found.speakers == len(whole.by_speaker)
+            assert (found.tally(), found.latest(), found.sums()) == (whole.tally(), whole.latest(), whole.sums())
+
+
 def _replayed(happened: Happened, position: int) -> list[belief.Move]:
     fold = Fold(())
     change = None

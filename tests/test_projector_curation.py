@@ -54,10 +54,11 @@ def record(engine: Engine, happened: Sequence[Article | Event]) -> None:
 
 @pytest.mark.parametrize("seed", [101, 103, 104])
 def test_the_read_tables_do_not_depend_on_batches_or_on_who_projects(
-    engine: Engine, generation: Generation, seed: int
+    engine: Engine, generation: Generation, monkeypatch: pytest.MonkeyPatch, seed: int
 ) -> None:
     happened = some_log(seed, 40)
     assert {ClaimsMerged, MergeUndone, ClaimRuled} <= {type(each) for each in happened}
+    monkeypatch.setattr(tables, "SUMMED_ABOVE", seed % 3)
     record(engine, happened)
     catch_up(engine, WAYS["one that remembers"](generation))
     expected = dump(engine, generation)
@@ -68,6 +69,16 @@ def test_the_read_tables_do_not_depend_on_batches_or_on_who_projects(
             found = dump(engine, generation)
             for table in expected:
                 assert found[table] == expected[table], (limit, name, table)
+
+
+def test_who_was_merged_is_met_on_a_summed_claim_as_who_survives(
+    engine: Engine, generation: Generation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "SUMMED_ABOVE", 1)
+    said = article("a", nato=asserts("gas-cut"), uk=asserts("gas-cut"), un=denies("gas-cut"))
+    record(engine, [said, same_speaker("uk", "nato"), article("b", uk=denies("gas-cut"))])
+    catch_up(engine, iter(lambda: Projector(generation), None), 1)
+    assert rows(engine, generation, "SELECT asserting, denying, withholding FROM standing_sums") == [(0, 2, 0)]
 
 
 @pytest.mark.parametrize("seed", range(200, 212))

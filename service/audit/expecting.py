@@ -56,6 +56,10 @@ class Rows:
         key = tuple(row[column.name] for column in table.primary_key)
         self.by_table.setdefault(table.name, {}).setdefault(key, row)
 
+    def remove(self, table: Table, key: Key) -> None:
+        """A row that is not there from now on, if it was."""
+        self.by_table.get(table.name, {}).pop(key, None)
+
     def begin(self, table: Table, of: Key, row: Row) -> None:
         """A row that holds from now on, as the only one `of` something."""
         row["until_position"] = OPEN
@@ -247,6 +251,12 @@ class ExpectedReadTables:
             if new is not None:
                 row = {**new._asdict(), "stance": str(new.stance), "since_position": position}
                 rows.begin(tables.standing, (new.claim, new.speaker), row)
+        for claim in {each.claim for move in change.moves for each in move if each is not None}:
+            stands = self._fold.claims.get(claim)
+            if stands is not None and stands.speakers > tables.SUMMED_ABOVE:
+                rows.put(tables.standing_sums, {"claim": claim, **stands.sums()._asdict()})
+            else:
+                rows.remove(tables.standing_sums, (claim,))
         for claim, tally in change.tallies.items():
             rows.end(tables.tally, (claim,), position)
             if tally is not None:

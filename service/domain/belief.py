@@ -125,8 +125,23 @@ def tally_of(stands: Collection[Told]) -> Tally:
     )
 
 
+class Sums(NamedTuple):
+    """How many stand on one claim, and who spoke last: enough to decide on it for as long as that one stands."""
+
+    asserting: int
+    denying: int
+    withholding: int
+    asserting_blocs: dict[str, int]  #: how many are of which bloc.
+    denying_blocs: dict[str, int]
+    latest: str | None  #: whose standing statement is the latest that takes a side.
+    last_effective_at: datetime | None
+
+
 class Standing:
-    """The standing statements of one claim, by speaker, counted as they change."""
+    """The standing statements of one claim, by speaker, counted as they change.
+
+    Of a claim on which many stand it is enough to know their sums and the speakers who move: see `summed`.
+    """
 
     __slots__ = (
         "_asserting",
@@ -135,15 +150,18 @@ class Standing:
         "_denying_blocs",
         "_last",
         "_latest",
+        "_met",
         "_stale_last",
         "_stale_latest",
         "_tally",
+        "_withholding",
+        "all_stored",
         "by_speaker",
     )
 
     def __init__(self, statements: Iterable[RecordedStatement] = ()) -> None:
         self.by_speaker: dict[str, RecordedStatement] = {}
-        self._asserting = self._denying = 0
+        self._asserting = self._denying = self._withholding = 0
         self._asserting_blocs: dict[str, int] = {}
         self._denying_blocs: dict[str, int] = {}
         self._latest: RecordedStatement | None = None
@@ -152,8 +170,56 @@ class Standing:
         # only after it has gone: so one more statement does not cost the whole claim.
         self._stale_latest = self._stale_last = False
         self._tally: Tally | None = None  #: None: to be made anew.
+        self._met: set[str] | None = None  #: None: all who stand are in `by_speaker`.
+        #: All that stood when it was summed, for when the greatest is gone and another must be sought.
+        self.all_stored: Callable[[], Iterable[RecordedStatement]] = tuple
         for statement in statements:
             self.move(self.by_speaker.get(statement.speaker), statement)
+
+    @classmethod
+    def summed(cls, sums: Sums, latest: RecordedStatement | None) -> "Standing":
+        """The same of the sums and the latest statement alone.
+
+        Each speaker must be met before it moves, and `all_stored` must be set before any does.
+        """
+        standing = cls()
+        standing._asserting, standing._denying, standing._withholding = sums[:3]
+        standing._asserting_blocs, standing._denying_blocs = dict(sums.asserting_blocs), dict(sums.denying_blocs)
+        standing._latest, standing._last, standing._met = latest, sums.last_effective_at, set()
+        return standing
+
+    def sums(self) -> Sums:
+        latest = self.latest()
+        return Sums(
+            self._asserting,
+            self._denying,
+            self._withholding,
+            dict(self._asserting_blocs),
+            dict(self._denying_blocs),
+            None if latest is None else latest.speaker,
+            self.last_effective_at(),
+        )
+
+    @property
+    def speakers(self) -> int:
+        """How many stand."""
+        return self._asserting + self._denying + self._withholding
+
+    @property
+    def whole(self) -> bool:
+        """Whether `by_speaker` holds all who stand."""
+        return self._met is None
+
+    def met(self, speaker: str) -> bool:
+        """Whether it is known what stands of a speaker, if anything does."""
+        return self._met is None or speaker in self._met
+
+    def meet(self, speaker: str, stands: RecordedStatement | None) -> None:
+        """Get to know what stands of a speaker, who is in the sums already."""
+        assert self._met is not None
+        self._met.add(speaker)
+        if stands is not None:
+            self.by_speaker[speaker] = stands
 
     def move(self, old: RecordedStatement | None, new: RecordedStatement | None) -> None:
         """One speaker's standing statement gives way to another; None: there was or will be none."""
@@ -178,13 +244,13 @@ class Standing:
         tally = self._tally
         if tally is None:
             if self._stale_latest:
-                decisive = (each for each in self.by_speaker.values() if each.decisive)
+                decisive = (each for each in self._all() if each.decisive)
                 self._latest = max(decisive, key=key_of, default=None)
                 self._stale_latest = False
             tally = self._tally = Tally(
                 self._asserting,
                 self._denying,
-                len(self.by_speaker) - self._asserting - self._denying,
+                self._withholding,
                 len(self._asserting_blocs),
                 len(self._denying_blocs),
                 None if self._latest is None else self._latest.stance,
@@ -203,12 +269,22 @@ class Standing:
         standing statements are enough to know it.
         """
         if self._stale_last:
-            self._last = max((each.effective_at for each in self.by_speaker.values()), default=None)
+            self._last = max((each.effective_at for each in self._all()), default=None)
             self._stale_last = False
         return self._last
 
+    def _all(self) -> Collection[RecordedStatement]:
+        """All that stands; who was not met until now is met by it."""
+        if self._met is not None:
+            for statement in self.all_stored():
+                if statement.speaker not in self._met:
+                    self.by_speaker[statement.speaker] = statement
+            self._met = None
+        return self.by_speaker.values()
+
     def _count(self, statement: RecordedStatement, by: int) -> None:
         if statement.stance is Stance.WITHHOLDS:
+            self._withholding += by
             return
         if statement.stance is Stance.ASSERTS:
             self._asserting += by
@@ -436,7 +512,8 @@ class Fold:
     - all merges in force;
     - for each URL they name, its article;
     - for each claim they name, or that those articles' live statements name, the
-      standing and the ruling of the claim that it counts for;
+      standing of the claim that it counts for, in which at least the speakers are met
+      who are named with it there, and its ruling;
     - for a merge of speakers and its undoing, the same for each claim on which either stands;
     - for each (claim, speaker) that may lose a statement, or that an undone merge
       takes apart, the live statements of all ids that count for the same two.

@@ -51,7 +51,7 @@ from service.log import Stored
 from service.projector.generations import Generation
 from service.projector.loading import Known, driver
 from service.projector.rows import Batch, Row, Spans
-from service.projector.writing import copy, take_census
+from service.projector.writing import copy, insert, take_census
 
 #: A log of no more entries is filled in this process alone, before others would have started.
 _ALONE_MAX: Final = 3_000
@@ -305,6 +305,8 @@ class _Part:
                 (tables.claim, batch.claims),
             ):
                 copy(raw, table, by_id.values())
+            batch.sum_up(self._fold.claims)
+            insert(raw, tables.standing_sums, batch.sums)
 
 
 def _settled(spans: Spans, settled: Callable[[Row], bool]) -> list[Row]:

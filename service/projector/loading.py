@@ -8,7 +8,7 @@ import psycopg
 from sqlalchemy import Connection
 
 from service.domain.article import Stance
-from service.domain.belief import ArticleLife, RecordedStatement, Ruling, Standing
+from service.domain.belief import ArticleLife, RecordedStatement, Ruling, Standing, Sums
 from service.domain.merges import Kind, Merge, Merges
 from service.domain.policies import State
 from service.log import Stored
@@ -170,14 +170,59 @@ _CLAIMS: Final = (
     "LEFT JOIN ruling r ON r.claim = c.claim AND r.until_position = %s WHERE c.claim = ANY(%s)"
 )
 _STANDING: Final = f"SELECT {_STATEMENT} FROM standing s WHERE s.claim = ANY(%s) AND s.until_position = %s"
+#: The claims first, so that of those with sums no row is read.
+_STANDING_UNSUMMED: Final = (
+    "WITH few AS MATERIALIZED (SELECT p.claim FROM unnest(%s::text[]) AS p(claim) "
+    "WHERE NOT EXISTS (SELECT FROM standing_sums m WHERE m.claim = p.claim)) "
+    f"SELECT {_STATEMENT} FROM few JOIN standing s ON s.claim = few.claim WHERE s.until_position = %s"
+)
 
 
-def known_of(conn: Connection, claims: list[str]) -> dict[str, Known]:
-    named, stands = _ask(conn, (_CLAIMS, (OPEN, claims)), (_STANDING, (claims, OPEN)))
+def _newest(claim: str, speaker: str) -> str:
+    """A speaker's newest row on a claim, as `s`; by its key, as those that are open are many."""
+    return (
+        f"LATERAL (SELECT * FROM standing s WHERE s.claim = {claim} AND s.speaker = {speaker} "
+        "ORDER BY s.since_position DESC LIMIT 1) s"
+    )
+
+
+_SUMS: Final = (
+    f"SELECT m.claim, {', '.join(f'm.{name}' for name in Sums._fields)}, {_STATEMENT} FROM standing_sums m "
+    f"LEFT JOIN {_newest('m.claim', 'm.latest')} ON true WHERE m.claim = ANY(%s)"
+)
+_STANDING_OF: Final = (
+    f"SELECT {_STATEMENT} FROM unnest(%s::text[], %s::text[]) AS p(claim, speaker), "
+    f"{_newest('p.claim', 'p.speaker')} WHERE s.until_position = %s"
+)
+
+
+def known_of(conn: Connection, claims: list[str], *, whole: bool) -> dict[str, Known]:
+    """What is known of these claims; if not `whole`, only the sums of those on which many stand."""
+    named, stands, summed = _ask(
+        conn,
+        (_CLAIMS, (OPEN, claims)),
+        (_STANDING if whole else _STANDING_UNSUMMED, (claims, OPEN)),
+        (_SUMS, ([] if whole else claims,)),
+    )
     known = {
         claim: Known(Standing(), proposition, topic, None if state is None else Ruling(claim, State(state), position))
         for claim, proposition, topic, state, position in named
     }
     for row in stands:
         known[row[0]].standing.move(None, _statement(row))
+    for claim, *row in summed:
+        sums, latest = Sums(*row[:7]), row[7:]
+        known[claim].standing = Standing.summed(sums, None if sums.latest is None else _statement(latest))
     return known
+
+
+def standing_on(conn: Connection, claim: str) -> list[RecordedStatement]:
+    """All that stands on a claim, as it is stored."""
+    (found,) = _ask(conn, (_STANDING, ([claim], OPEN)))
+    return [_statement(row) for row in found]
+
+
+def standing_of(conn: Connection, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], RecordedStatement]:
+    """What stands of these claims and speakers, as it is stored."""
+    (found,) = _ask(conn, (_STANDING_OF, ([claim for claim, _ in pairs], [speaker for _, speaker in pairs], OPEN)))
+    return {(row[0], row[1]): _statement(row) for row in found}

@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from psycopg.errors import UniqueViolation
 from sqlalchemy import Connection
 
-from service.domain.belief import Change, Fold
+from service.domain.belief import Change, Fold, Standing
 from service.domain.errors import EventUndecodable
 from service.domain.events import (
     CURATION,
@@ -33,6 +34,8 @@ from service.projector.loading import (
     live_of,
     live_on,
     merges_in_force,
+    standing_of,
+    standing_on,
     take,
     with_members,
 )
@@ -149,6 +152,7 @@ class Projector:
             except Exception as error:  # noqa: BLE001 - whatever it is, the event is not skipped
                 return batch, (at, f"event {at} cannot be folded: {type(error).__name__}: {error}")
             batch.position = at
+        batch.sum_up(fold.claims)
         return batch, None
 
     def _next(self, conn: Connection, limit: int) -> tuple[int, list[Stored]]:
@@ -212,9 +216,12 @@ class Projector:
         # What is said of a merged claim counts for its survivor; both must be known.
         claims.update((fold.merges.claim(claim).id, None) for claim in list(claims))
         self._know(conn, claims)
+        self._meet(conn, fold, events)
         for claim in claims:
             if claim in self._claims:
                 known = self._claims[claim] = self._claims.pop(claim)  # most recently used
+                if not known.standing.whole:
+                    known.standing.all_stored = partial(standing_on, conn, claim)
                 if fold.merges.of(Kind.CLAIM, claim) is None:
                     fold.claims[claim] = known.standing
                     if known.ruling is not None:
@@ -243,7 +250,7 @@ class Projector:
                 claims = [claim]
             case _:
                 pass
-        for claim, known in known_of(conn, list(dict.fromkeys(claims))).items():
+        for claim, known in known_of(conn, list(dict.fromkeys(claims)), whole=True).items():
             if merges.of(Kind.CLAIM, claim) is None:
                 fold.claims[claim] = known.standing
             if known.ruling is not None:
@@ -252,12 +259,30 @@ class Projector:
     def _know(self, conn: Connection, claims: Iterable[str]) -> None:
         unknown = [claim for claim in claims if claim not in self._claims]
         if unknown:
-            found = known_of(conn, unknown)
+            found = known_of(conn, unknown, whole=False)
             for known in found.values():
                 # Counted from now on: one that is merged away is of no fold, so nobody looks at it again.
                 known.size = 1
             self._remembered += len(found)
             self._claims.update(found)
+
+    def _meet(self, conn: Connection, fold: Fold, events: Sequence[Event]) -> None:
+        """Get to know what stands of the speakers that are named on claims of which the sums are known."""
+        said = [(each.claim, each.speaker) for life in fold.articles.values() for each in life.statements]
+        for event in events:
+            if isinstance(event, ArticleRecorded | ArticleRevised):
+                article = event.article
+                said += [(claim.claim, article.speaker_of(each)) for _, claim, each in article.statements()]
+        unmet: dict[tuple[str, str], Standing] = {}
+        for claim, speaker in said:
+            counted_for, voice = fold.merges.claim(claim).id, fold.merges.speaker(speaker)
+            known = self._claims.get(counted_for)
+            if known is not None and not known.standing.met(voice):
+                unmet[counted_for, voice] = known.standing
+        if unmet:
+            stands = standing_of(conn, list(unmet))
+            for (claim, speaker), standing in unmet.items():
+                standing.meet(speaker, stands.get((claim, speaker)))
 
     def _trim(self, touched: Iterable[str]) -> None:
         """Forget the claims not used for longest, so that memory stays bounded; looks only at the touched."""

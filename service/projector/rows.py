@@ -4,6 +4,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
+from service import tables
 from service.domain import moment
 from service.domain.article import Article, Claim
 from service.domain.belief import Change, RecordedStatement, Standing
@@ -115,6 +116,9 @@ class Batch:
         self.statements = Spans()
         self.standings = Spans()
         self.tallies = Spans()
+        self.sums: list[Row] = []
+        self.unsummed: list[Row] = []  #: the keys of sums that are not to be there, if they are.
+        self._moved: dict[str, bool] = {}  # the claims on which somebody moved, and whether one left
         self.transitions = Spans()
         self.merges = Spans()
         self.rulings = Spans()
@@ -180,6 +184,7 @@ class Batch:
             assert moved is not None
             if old is not None:
                 self.standings.close((old.claim, old.speaker), ("claim", "speaker"), position)
+            self._moved[moved.claim] = new is None or self._moved.get(moved.claim, False)
             if new is not None:
                 row = new._asdict()
                 self.standings.open((new.claim, new.speaker), {**row, "since_position": position})
@@ -205,6 +210,15 @@ class Batch:
                     "retroactive": each.retroactive,
                 },
             )
+
+    def sum_up(self, standings: Mapping[str, Standing]) -> None:
+        """Add the sums of the claims on which somebody moved, as they are in the end."""
+        for claim, left in self._moved.items():
+            standing = standings.get(claim)
+            if standing is not None and standing.speakers > tables.SUMMED_ABOVE:
+                self.sums.append({"claim": claim, **standing.sums()._asdict()})
+            elif left:
+                self.unsummed.append({"claim": claim})
 
     def _article(self, article: Article, position: int, first_position: int, *, verified: bool) -> None:
         read_by, words = article.read_by, dictionary(article.language)

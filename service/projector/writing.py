@@ -17,12 +17,14 @@ from service.tables import CENSUS_EVERY, OPEN
 
 
 @cache
-def _insert(table: Table, *, repeatable: bool = False) -> str:
-    names = [column.name for column in table.columns]
-    listed = ", ".join(names)
-    # The first to name an outlet, speaker or topic is what counts; later ones say nothing new.
-    conflict = " ON CONFLICT DO NOTHING" if repeatable else ""
-    return f"INSERT INTO {table.name} ({listed}) SELECT {listed} FROM {tables.recordset(table, '%s')}{conflict}"
+def _insert(table: Table, *, conflict: str = "") -> str:
+    listed = ", ".join(table.columns.keys())
+    return f"INSERT INTO {table.name} ({listed}) SELECT {listed} FROM {tables.recordset(table, '%s')} {conflict}"
+
+
+#: The first to name an outlet, speaker or topic is what counts; later ones say nothing new.
+_REPEATABLE: Final = "ON CONFLICT DO NOTHING"
+_SUMS: Final = ", ".join(f"{name} = excluded.{name}" for name in tables.standing_sums.columns.keys()[1:])
 
 
 def _close(table: Table, key: Sequence[str], *, newest: str | None = None) -> str:
@@ -38,10 +40,10 @@ def _close(table: Table, key: Sequence[str], *, newest: str | None = None) -> st
 
 #: What is written, in this order and before what may be copied, and the rows of a batch for it.
 _WRITES: Final[tuple[tuple[str, Callable[[Batch], Collection[Row]]], ...]] = (
-    (_insert(tables.outlet, repeatable=True), lambda b: list(b.outlets.values())),
-    (_insert(tables.speaker, repeatable=True), lambda b: list(b.speakers.values())),
-    (_insert(tables.topic, repeatable=True), lambda b: list(b.topics.values())),
-    (_insert(tables.dictionary, repeatable=True), lambda b: list(b.dictionaries.values())),
+    (_insert(tables.outlet, conflict=_REPEATABLE), lambda b: list(b.outlets.values())),
+    (_insert(tables.speaker, conflict=_REPEATABLE), lambda b: list(b.speakers.values())),
+    (_insert(tables.topic, conflict=_REPEATABLE), lambda b: list(b.topics.values())),
+    (_insert(tables.dictionary, conflict=_REPEATABLE), lambda b: list(b.dictionaries.values())),
     (
         (
             "UPDATE claim t SET topic = r.topic, topic_position = r.topic_position "
@@ -54,6 +56,14 @@ _WRITES: Final[tuple[tuple[str, Callable[[Batch], Collection[Row]]], ...]] = (
     (_close(tables.statement, ["claim", "position", "ordinal"]), lambda b: b.statements.closed),
     (_close(tables.standing, ["claim", "speaker"], newest="since_position"), lambda b: b.standings.closed),
     (_close(tables.tally, ["claim"], newest="position"), lambda b: b.tallies.closed),
+    (
+        (
+            "DELETE FROM standing_sums t "
+            f"USING {tables.recordset(tables.standing_sums, '%s', ['claim'])} WHERE t.claim = r.claim"
+        ),
+        lambda b: b.unsummed,
+    ),
+    (_insert(tables.standing_sums, conflict=f"ON CONFLICT (claim) DO UPDATE SET {_SUMS}"), lambda b: b.sums),
     (_close(tables.transition, ["policy", "claim"], newest="position"), lambda b: b.transitions.closed),
     (_close(tables.merge, ["position"]), lambda b: b.merges.closed),
     (_insert(tables.merge), lambda b: b.merges.opened()),
@@ -132,7 +142,7 @@ def write(conn: Connection, batch: Batch, generation: int, *, stopped_at: int | 
             raw.execute("SAVEPOINT batch", prepare=True)
             for statement, rows in inserted:
                 if rows:
-                    raw.execute(statement.encode(), (orjson.dumps(list(rows)).decode(),), prepare=True)
+                    _send(raw, statement, rows)
             if not copied:
                 _finish(raw, batch.position, generation, stopped_at=stopped_at, because=because)
         if copied:
@@ -155,6 +165,15 @@ def _finish(
         (position, stopped_at, because, generation),
         prepare=True,
     )
+
+
+def insert(raw: psycopg.Connection[Any], table: Table, rows: Collection[Row]) -> None:
+    """Write rows of one table, where few are to be written."""
+    _send(raw, _insert(table), rows)
+
+
+def _send(raw: psycopg.Connection[Any], statement: str, rows: Collection[Row]) -> None:
+    raw.execute(statement.encode(), (orjson.dumps(list(rows)).decode(),), prepare=True)
 
 
 def copy(raw: psycopg.Connection[Any], table: Table, rows: Collection[Row]) -> None:
