@@ -124,6 +124,24 @@ def test_what_is_not_selected_is_not_read(large: Api, server_log: Server):
     assert server_log.ran(large, "{ __typename }") == []
 
 
+#: What is read for a field, and a query that selects it.
+READ_FOR = {
+    "wording": "{ claims { nodes { proposition } } }",
+    "s.quote": "{ claims { nodes { statements { edges { node { quote } } } } } }",
+    "s.effective_at": "{ articles { nodes { statements { nodes { ... on Statement { effectiveAt } } } } } }",
+    "t.retroactive": "{ claims { nodes { history { nodes { retroactive } } } } }",
+    "WHERE e.position = t.position": "{ claims { nodes { belief { since { recordedAt } } } } }",
+}
+
+
+@pytest.mark.parametrize("column", READ_FOR)
+def test_of_a_row_only_what_is_selected_is_read(large: Api, column: str):
+    for expected, query in READ_FOR.items():
+        with large.statements() as handed:
+            large.ask(query)
+        assert (column in " ".join(handed)) == (column == expected), query
+
+
 def test_the_count_of_a_list_is_taken_once(large: Api, server_log: Server):
     one = server_log.ran(large, "{ claims(first: 0) { totalCount } }")
     both = server_log.ran(large, "{ claims(first: 0) { totalCount byState { asserted denied unverified } } }")

@@ -212,3 +212,51 @@ def test_generated_queries_are_worth_asking(curated: Api):
     ask()
     assert sum(1 for each in told if each) > 20
     assert sum(1 for each in told if len(each) > 200) > 10
+
+
+#: Where rows of each type are read, each by another statement.
+ROWS_READ = {
+    "Claim": (
+        "{ claims { nodes { FIELDS } } }",
+        "{ claims { edges { node { FIELDS } } } }",
+        '{ claims(asOf: {saidBy: "2022-02-16"}) { nodes { FIELDS } } }',
+        "{ articles { nodes { claims { nodes { FIELDS } } } } }",
+        '{ claim(slug: "gas-cut") { FIELDS } }',
+    ),
+    "Statement": (
+        "{ claims { nodes { statements { nodes { FIELDS } } } } }",
+        "{ claims { nodes { statements(standing: true) { edges { node { FIELDS } } } } } }",
+        "{ claims { nodes { belief { because { nodes { FIELDS } } } speakers { nodes { statement { FIELDS } } } } } }",
+        '{ node(id: "Statement:1.0") { ... on Statement { FIELDS } } }',
+    ),
+    "Transition": (
+        "{ claims { nodes { belief { since { FIELDS } } } } }",
+        "{ claims { nodes { history { nodes { FIELDS } } } } }",
+        "{ events { nodes { transitions { nodes { FIELDS } } } } }",
+        "{ changes(from: 1, to: 9) { nodes { after { since { FIELDS } } } } }",
+    ),
+}
+
+
+@pytest.mark.parametrize("of", ROWS_READ)
+def test_a_field_is_answered_the_same_whatever_is_selected_beside_it(curated: Api, of: str):
+    """Of a row, only what is shown is read."""
+    type_of: Any = graphql_schema.type_map[of]
+    leaves = [name for name, field in type_of.fields.items() if not getattr(get_named_type(field.type), "fields", None)]
+    for query in ROWS_READ[of]:
+        together = curated.ask(query.replace("FIELDS", " ".join(leaves)))
+        for name in leaves:
+            assert curated.ask(query.replace("FIELDS", name)) == _only(together, leaves, name), (query, name)
+
+
+def _only(answer: Any, leaves: list[str], name: str) -> Any:
+    """The answer without the other leaves."""
+    match answer:
+        case dict():
+            return {
+                key: _only(value, leaves, name) for key, value in answer.items() if key == name or key not in leaves
+            }
+        case list():
+            return [_only(each, leaves, name) for each in answer]
+        case _:
+            return answer

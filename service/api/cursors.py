@@ -10,6 +10,7 @@ import binascii
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Final, cast
 
 import orjson
@@ -26,17 +27,19 @@ PAGE_MAX: Final = 100
 _VERSION: Final = 1
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scope:
-    """Of which list a cursor is: its name, its parent, its arguments."""
+    """Of which list a cursor is: its name, its parent, and the arguments that it is filtered and ordered by."""
 
-    fingerprint: str
+    name: str
+    parent: str
+    arguments: Mapping[str, Any]
 
-    @classmethod
-    def of(cls, name: str, parent: str, arguments: Mapping[str, Any]) -> "Scope":
-        """The scope of the list `name` below `parent`, filtered and ordered by `arguments`."""
-        given = {key: value for key, value in arguments.items() if value is not None}
-        return cls(sha256(canonical_json([name, parent, _plain(given)])).hex()[:16])
+    @cached_property
+    def fingerprint(self) -> str:
+        """What tells it from the scopes of other lists."""
+        given = {key: value for key, value in self.arguments.items() if value is not None}
+        return sha256(canonical_json([self.name, self.parent, _plain(given)])).hex()[:16]
 
     def cursor(self, read_at: AsOf, key: Key) -> str:
         """The cursor of the row with this key, in the list as of a moment."""

@@ -176,7 +176,7 @@ class Paged:
 
     @cached_property
     def _scope(self) -> Scope:
-        return Scope.of(self.name, self.parent, self.filters)
+        return Scope(self.name, self.parent, self.filters)
 
     def cursor(self, i: int) -> str | None:
         """The cursor of an item; None on an empty page."""

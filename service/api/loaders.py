@@ -51,11 +51,11 @@ def many(
         values: list[Any] = [None] * len(parents)
         if given["after"] is None and given["before"] is None:
             # No cursor, so one page is asked of all.
-            scope = Scope.of(name, "", filters)
+            scope = Scope(name, "", filters)
             wanted[page(scope=scope, order=order, as_of=view.as_of, **given)] = list(range(len(parents)))
         else:
             for i, key in enumerate(keys):
-                scope = Scope.of(name, name_of(key), filters)
+                scope = Scope(name, name_of(key), filters)
                 try:
                     asked = page(scope=scope, order=order, as_of=view.as_of, **given)
                 except OnrecordError as error:

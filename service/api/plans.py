@@ -14,7 +14,8 @@ interpreter makes the answer of that. So there is one way to load, and two to wr
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import accumulate, pairwise
 from operator import attrgetter
 from typing import Any, Final, cast
@@ -179,15 +180,25 @@ class Plan:
                 self.fields[key] = _Typename(of.name)
             # Whatever else begins so is asked of the schema, and the interpreter's.
 
+    @cached_property
+    def _object(self) -> Callable[..., dict[str, Any]]:
+        return _maker(list(self.fields))
+
+    @cached_property
+    def shown(self) -> frozenset[str] | None:
+        """The attributes that its fields show of the rows, and of what the rows hold; None: maybe all."""
+        return _together(field.shown for field in self.fields.values() if field.loader is None)
+
     def write(self, view: View | None, variables: Any, rows: Sequence[Any]) -> list[dict[str, Any]]:
         """What is selected of each of the rows. Raises Unwritten, if it is compiled.
 
         Without a view, what needs one is null.
         """
         columns = [field.column(view, variables, rows) for field in self.fields.values()]
-        answers = zip(*columns, strict=True) if columns else [()] * len(rows)
+        assert {len(rows)}.issuperset(map(len, columns))
         if self._compiled:
-            return [dict(zip(self.fields, values, strict=True)) for values in answers]
+            return list(map(self._object, *columns)) if columns else [{} for _ in rows]
+        answers = zip(*columns, strict=True) if columns else [()] * len(rows)
         return [Told(self._of, zip(self.fields, values, strict=True)) for values in answers]
 
 
@@ -202,6 +213,8 @@ class Field:
         self.loader: Loader | None = stated.metadata.get(LOAD)
         #: How the stream begins, if it is one.
         self.begin: Callable[[View, Arguments], Any] | None = stated.metadata.get(STREAM)
+        how = _how(of, stated.python_name)
+        self._reads = frozenset(how.split(".")) if isinstance(how, str) else frozenset[str]()
         self._read = reader(of, stated.python_name)
         self._marked = stated.python_name == "id" and is_node(of)
         self._required, of_value = _nullability(cast(Any, definition).type)
@@ -211,7 +224,11 @@ class Field:
         #: The names of an enum's values.
         self._names: dict[Any, str] | None = None
         if isinstance(of_value, GraphQLEnumType):
-            self._names = {each.value: name for name, each in of_value.values.items()}
+            # By plain strings, which are found at once, as what is stored is one; an enum's would be compared.
+            self._names = {
+                str(each.value) if isinstance(each.value, str) else each.value: name
+                for name, each in of_value.values.items()
+            }
         self._below = [node.selection_set for node in nodes if node.selection_set is not None]
         self._plans: dict[str, Plan] = {}
         # Arguments without variables are the same in every request.
@@ -245,6 +262,15 @@ class Field:
         arguments = self.arguments(variables)
         asked: dict[str, Any] = {} if isinstance(arguments, GraphQLError) else arguments.get("asOf") or {}
         return asked.get("position")
+
+    @cached_property
+    def shown(self) -> frozenset[str] | None:
+        """The attributes that are shown of what it reads or loads, whatever row they are of; None: maybe all."""
+        if not self._below:
+            return self._reads
+        if not isinstance(self._named, GraphQLObjectType):
+            return None
+        return _together((self._reads, self._plan(self._named.name).shown))
 
     def column(self, view: View | None, variables: Any, rows: Sequence[Any]) -> Sequence[Any]:
         """Its value for each of the rows."""
@@ -290,7 +316,7 @@ class Field:
         try:
             arguments = self.asked(variables)
             view = _asked(view, arguments)
-            values = loader(view, rows, arguments)
+            values = loader(replace(view, shown=self.shown), rows, arguments)
         except (GraphQLError, OnrecordError) as error:
             values = [Failure(error)] * len(rows)
         if self._operation.compiled and Failure in set(map(type, values)):
@@ -357,16 +383,41 @@ class _Typename(Field):
 
     def __init__(self, name: str) -> None:
         self.loader = None
+        self.shown = frozenset()
         self._name = name
 
     def column(self, view: View | None, variables: Any, rows: Sequence[Any]) -> Sequence[Any]:
         return [self._name] * len(rows)
 
 
+def _maker(keys: Sequence[str]) -> Callable[..., dict[str, Any]]:
+    """A function that takes a value for each of these response keys, and gives the object.
+
+    Python makes a dictionary whose keys stand in its source several times as quickly as one from pairs.
+    """
+    names = [f"v{i}" for i in range(len(keys))]
+    pairs = ", ".join(f"{key!r}: {name}" for key, name in zip(keys, names, strict=True))
+    # Response keys are names in the grammar of GraphQL: letters, digits and underscores.
+    return eval(f"lambda {', '.join(names)}: {{{pairs}}}")
+
+
 def reader(of: GraphQLObjectType, name: str) -> Callable[[Any], Any]:
     """How a type's field is read off a row."""
-    how = getattr(of.extensions["strawberry-definition"].origin, READS, {}).get(name, name)
+    how = _how(of, name)
     return attrgetter(how) if isinstance(how, str) else how
+
+
+def _how(of: GraphQLObjectType, name: str) -> str | Callable[[Any], Any]:
+    return getattr(of.extensions["strawberry-definition"].origin, READS, {}).get(name, name)
+
+
+def _together(shown: Iterable[frozenset[str] | None]) -> frozenset[str] | None:
+    names: frozenset[str] = frozenset()
+    for each in shown:
+        if each is None:
+            return None
+        names |= each
+    return names
 
 
 def is_node(of: GraphQLObjectType) -> bool:

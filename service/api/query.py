@@ -1,7 +1,6 @@
 """The queries."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Annotated, Any, Final, cast
 
 import strawberry
@@ -227,8 +226,8 @@ def _changes(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequen
             raise BadArgument(f"from is {start} and to is {to}; name the earlier position first")
         found = stored_claims.changes(view, policy, start=start, to=to, page=page)
         return [
-            replace(
-                found, items=[Changed(each.claim, each.before, each.after, policy, start, to) for each in found.items]
+            found._replace(
+                items=[Changed(each.claim, each.before, each.after, policy, start, to) for each in found.items]
             )
         ]
 

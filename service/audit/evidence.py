@@ -258,7 +258,7 @@ def _statements(made: Evidence, statements: Sequence[Statement]) -> str:
         article = made.articles[each.position]
         part = ", ".join(part for part in (each.role, each.organisation) if part)
         said = each.said_at or "at an unknown time"
-        notes = [_SAYS[each.counts_as], "" if each.live else "no longer live"]
+        notes = [_SAYS[Stance(each.counts_as)], "" if each.live else "no longer live"]
         rows.append(
             f'<tr><td class="n">{_text(", ".join(note for note in notes if note))}</td>'
             f'<td>{_text(each.speaker_name)}<br><span class="faint">{_text(part)}</span></td>'

@@ -95,7 +95,7 @@ def show_claim(settings: Settings, slug: str, *, under: str | None, at: str | No
         _draw_ruling(belief, ruling, decisions[ruling.position].actor, chosen)
     _draw_relations(related)
     for stance in Stance:
-        _draw_stance(stance, [each for each in standing.items if each.counts_as is stance], sources)
+        _draw_stance(stance, [each for each in standing.items if each.counts_as == stance], sources)
     _draw_history(history.items, sources, decisions)
     _say_lag(reading)
 

@@ -144,7 +144,8 @@ def _answer(
     from service.api.app import create
 
     engine = engines.create_async(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0)
-    reading = engines.create(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0)
+    # The connection that was used last: its server process still has at hand what the next request needs.
+    reading = engines.create(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0, pool_use_lifo=True)
     app = create(
         engine=engine,
         reading=reading,

@@ -100,13 +100,13 @@ def articles(view: View, page: Page, *, outlet: str | None = None, live: bool | 
         conditions.append("a.outlet = %(outlet)s")
     if live is not None:
         conditions.append(f"a.until_position {'>' if live else '<='} %(position)s")
-    return ARTICLES.page(view.conn, page, conditions, {**view.parameters, "outlet": outlet})
+    return ARTICLES.page(view, page, conditions, {**view.parameters, "outlet": outlet})
 
 
 def articles_of_outlets(view: View, outlets: Sequence[str], page: Page) -> list[Slice[Article]]:
     """The newest revision of each article of each outlet, newest in the log first."""
     return ARTICLES.pages(
-        view.conn,
+        view,
         page,
         ["a.outlet = p.outlet", _KNOWN, _NEWEST_REVISION],
         view.parameters,
@@ -149,7 +149,7 @@ def articles_by_event(view: View, at: Collection[int]) -> dict[int, Article]:
 
 def revisions(view: View, urls: Sequence[str], page: Page) -> list[Slice[Article]]:
     """The revisions of each article, first to last."""
-    return REVISIONS.pages(view.conn, page, ["a.url = p.url", _KNOWN], view.parameters, parents={"url": ("text", urls)})
+    return REVISIONS.pages(view, page, ["a.url = p.url", _KNOWN], view.parameters, parents={"url": ("text", urls)})
 
 
 def retractions(view: View, urls: Collection[str]) -> dict[tuple[str, int], Retraction]:
@@ -217,7 +217,7 @@ TOPICS = Listing(
 
 def outlets(view: View, page: Page) -> Slice[Outlet]:
     """The outlets, last to appear first."""
-    return OUTLETS.page(view.conn, page, ["o.first_position <= %(position)s"], view.parameters)
+    return OUTLETS.page(view, page, ["o.first_position <= %(position)s"], view.parameters)
 
 
 def outlets_by_slug(view: View, slugs: Collection[str]) -> dict[str, Outlet]:
@@ -234,7 +234,7 @@ def speakers(view: View, page: Page) -> Slice[Speaker]:
     """The speakers, last to appear first; of merged ones, the survivor."""
     merged = [merge.merged for merge in view.merges if merge.kind is Kind.SPEAKER]
     return _speakers(view).page(
-        view.conn,
+        view,
         page,
         ["k.first_position <= %(position)s", "k.speaker <> ALL(%(merged)s)"],
         {**view.parameters, "merged": merged},
@@ -260,4 +260,4 @@ def _speakers(view: View) -> Listing[Speaker]:
 
 def topics(view: View, page: Page) -> Slice[Topic]:
     """The topics, last to appear first."""
-    return TOPICS.page(view.conn, page, ["o.first_position <= %(position)s"], view.parameters)
+    return TOPICS.page(view, page, ["o.first_position <= %(position)s"], view.parameters)

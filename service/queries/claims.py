@@ -11,7 +11,7 @@ from service.domain.belief import Ruling, Standing
 from service.domain.errors import BadArgument, TooBroad
 from service.domain.merges import Kind, Merges
 from service.domain.policies import Policy, Reason, State, Tally, Verdict
-from service.queries.driver import Row, fetched
+from service.queries.driver import Row, fetched, text_array
 from service.queries.paging import By, Key, Listing, Page, Slice, cut
 from service.queries.snapshot import AsOf, View
 from service.queries.statements import known, spans, stands_on, told_on
@@ -26,9 +26,9 @@ class Claim(NamedTuple):
     """A proposition that may be so."""
 
     claim: str
-    proposition: str
     topic: str | None
     first_position: int
+    proposition: str  #: null where it is not shown, whatever its type says.
 
 
 class Transition(NamedTuple):
@@ -113,12 +113,12 @@ class ClaimFilter:
     text: str | None = None
 
 
+_CLAIM: Final = "c.claim, CASE WHEN c.topic_position <= %(position)s THEN c.topic END, c.first_position"
 # The wording is looked up and not joined: a join on two columns that go together looks far
 # more selective than it is, and whole lists were joined before their first page was taken.
-_CLAIM = (
-    "c.claim, (SELECT w.proposition FROM wording w WHERE w.claim = c.claim AND w.position = c.first_position), "
-    "CASE WHEN c.topic_position <= %(position)s THEN c.topic END, c.first_position"
-)
+_SHOWN: Final = {
+    "proposition": "(SELECT w.proposition FROM wording w WHERE w.claim = c.claim AND w.position = c.first_position)"
+}
 
 
 def claims_by_slug(view: View, slugs: Collection[str]) -> dict[str, Claim]:
@@ -127,7 +127,7 @@ def claims_by_slug(view: View, slugs: Collection[str]) -> dict[str, Claim]:
     conditions = ["c.claim = ANY(%(slugs)s)", *_existing(view, "c.claim", "c.first_position")]
     found = fetched(
         view.conn,
-        f"SELECT {_CLAIM} FROM claim c WHERE {' AND '.join(conditions)}",
+        f"SELECT {view.columns(_CLAIM, _SHOWN)} FROM claim c WHERE {' AND '.join(conditions)}",
         {**view.parameters, "slugs": list(set(survivors.values()))},
     )
     claims = {row[0]: Claim(*row) for row in found}
@@ -160,17 +160,23 @@ _AMONG = (
 )
 LISTINGS: Final = {
     ClaimOrder.NEWEST: Listing(
-        _CLAIM, _ALL, (By("t.position", descending=True), By("t.claim", "text")), Claim._make, _TOLD
+        _CLAIM, _ALL, (By("t.position", descending=True), By("t.claim", "text")), Claim._make, _TOLD, _SHOWN
     ),
-    ClaimOrder.SLUG: Listing(_CLAIM, _ALL, (By("t.claim", "text"),), Claim._make, _TOLD),
+    ClaimOrder.SLUG: Listing(_CLAIM, _ALL, (By("t.claim", "text"),), Claim._make, _TOLD, _SHOWN),
 }
-OF_TOPIC = Listing(_CLAIM, "claim c", (By("c.claim", "text"),), Claim._make)
+OF_TOPIC = Listing(_CLAIM, "claim c", (By("c.claim", "text"),), Claim._make, shown=_SHOWN)
 _OF_ARTICLE = (
     "(SELECT s.claim, min(s.ordinal) AS ordinal FROM statement s "
     "WHERE s.position = p.article AND s.position <= %(position)s "
     "AND (%(said_by)s::timestamptz IS NULL OR s.effective_at <= %(said_by)s) GROUP BY s.claim) s"
 )
-OF_ARTICLE = Listing(_CLAIM, f"{_OF_ARTICLE} JOIN claim c ON c.claim = s.claim", (By("s.ordinal", "int"),), Claim._make)
+OF_ARTICLE = Listing(
+    _CLAIM,
+    f"{_OF_ARTICLE} JOIN claim c ON c.claim = s.claim",
+    (By("s.ordinal", "int"),),
+    Claim._make,
+    shown=_SHOWN,
+)
 _TALLY = (
     "(SELECT {condition} FROM tally y WHERE y.claim = t.claim AND y.position <= %(position)s "
     "ORDER BY y.position DESC LIMIT 1)"
@@ -188,7 +194,7 @@ def claims(view: View, wanted: ClaimFilter, policy: Policy, order: ClaimOrder, p
     """
     if view.said_by is None:
         source, conditions, parameters = _sought(view, wanted, policy, one_by_one=True)
-        return replace(LISTINGS[order], source=source).page(view.conn, page, conditions, parameters)
+        return replace(LISTINGS[order], source=source).page(view, page, conditions, parameters)
     folded = _folded(view, wanted, policy)
     if order is ClaimOrder.SLUG:
         keyed: list[tuple[Key, str]] = [((slug,), slug) for slug in folded]
@@ -465,13 +471,13 @@ def claims_of_topics(view: View, topics: Sequence[str], page: Page) -> list[Slic
     parameters = {**view.parameters, **_merged_away(view.merges)}
     if view.merges:
         conditions.append("c.claim <> ALL(%(merged)s)")
-    return OF_TOPIC.pages(view.conn, page, conditions, parameters, parents={"topic": ("text", topics)})
+    return OF_TOPIC.pages(view, page, conditions, parameters, parents={"topic": ("text", topics)})
 
 
 def claims_of_articles(view: View, articles: Sequence[int], page: Page) -> list[Slice[Claim]]:
     """The claims that each article revision speaks of, in the order of its document; of merged ones, the survivors."""
     if not view.merges:
-        return OF_ARTICLE.pages(view.conn, page, [], view.parameters, parents={"article": ("bigint", articles)})
+        return OF_ARTICLE.pages(view, page, [], view.parameters, parents={"article": ("bigint", articles)})
     rows = fetched(
         view.conn,
         "SELECT s.position, s.claim, min(s.ordinal) FROM statement s WHERE s.position = ANY(%(articles)s) "
@@ -508,7 +514,7 @@ def wordings(view: View, claims: Sequence[str], page: Page) -> list[Slice[Wordin
         on = "w.claim = ANY(string_to_array(p.named, ' '))"
         parents = {"named": ("text", [" ".join(view.merges.members(Kind.CLAIM, claim)) for claim in claims])}
     conditions = [on, "w.position <= %(position)s"]
-    return WORDINGS.pages(view.conn, page, conditions, view.parameters, parents=parents)
+    return WORDINGS.pages(view, page, conditions, view.parameters, parents=parents)
 
 
 def relations(view: View, claims: Sequence[str]) -> dict[str, list[Related]]:
@@ -546,11 +552,12 @@ def rulings_in_force(view: View, claims: Collection[str]) -> dict[str, Ruled]:
 
 # --- beliefs ----------------------------------------------------------------------
 
-_TRANSITION = (
-    "t.policy, t.claim, t.position, t.from_state, t.from_reason, t.to_state, t.to_reason, "
-    "t.effective_at, t.retroactive, e.recorded_at"
-)
-
+_TRANSITION: Final = "t.policy, t.claim, t.position, t.from_state, t.from_reason, t.to_state, t.to_reason"
+_TRANSITION_SHOWN: Final = {
+    "effective_at": "t.effective_at",
+    "retroactive": "t.retroactive",
+    "recorded_at": "(SELECT e.recorded_at FROM onrecord.event e WHERE e.position = t.position)",
+}
 
 #: Every verdict that can be, to look them up; there is none where the state is null.
 _VERDICTS: Final = {
@@ -565,8 +572,8 @@ def _transition(row: Row) -> Transition:
     return Transition(policy, claim, position, before, after, *told)
 
 
-_BELIEFS = f"""
-    SELECT {_TRANSITION}, y.asserting, y.denying, y.withholding
+_BELIEFS: Final = """
+    SELECT y.asserting, y.denying, y.withholding, {columns}
       FROM unnest(%(claims)s::text[]) AS p(claim),
            LATERAL (SELECT * FROM transition t
                      WHERE t.policy = %(policy)s AND t.claim = p.claim AND t.position <= %(position)s
@@ -574,8 +581,7 @@ _BELIEFS = f"""
            LATERAL (SELECT * FROM tally y
                      WHERE y.claim = p.claim AND y.position <= %(position)s
                      ORDER BY y.position DESC LIMIT 1) y
-      JOIN onrecord.event e ON true
-     WHERE e.position = t.position AND t.to_state IS NOT NULL
+     WHERE t.to_state IS NOT NULL
 """
 
 
@@ -585,8 +591,12 @@ def beliefs(view: View, claims: Collection[str], policy: Policy) -> dict[str, Be
         return {}
     if view.said_by is not None or policy.id not in view.snapshot.policies:
         return _beliefs_folded(view, claims, policy)
-    found = fetched(view.conn, _BELIEFS, {**view.parameters, "claims": list(set(claims)), "policy": policy.id})
-    began = [(_transition(row[:-3]), row) for row in found]
+    found = fetched(
+        view.conn,
+        _BELIEFS.format(columns=view.columns(_TRANSITION, _TRANSITION_SHOWN)),
+        {**view.parameters, "claims": text_array(list(set(claims))), "policy": policy.id},
+    )
+    began = [(_transition(row[3:]), row) for row in found]
     ruled = [since.claim for since, _ in began if since.after is not None and since.after.reason is Reason.RULED]
     # A ruling hides what the policy says alone, so that is folded.
     alone = {claim: policy.decide(tally) for claim, tally in _tallies(view, ruled).items()} if ruled else {}
@@ -595,7 +605,7 @@ def beliefs(view: View, claims: Collection[str], policy: Policy) -> dict[str, Be
         assert since.after is not None
         unruled = alone.get(since.claim, since.after)
         read[since.claim] = Belief(
-            policy.id, since.claim, since.after.state, since.after.reason, row[-3], row[-2], row[-1], unruled, since
+            policy.id, since.claim, since.after.state, since.after.reason, row[0], row[1], row[2], unruled, since
         )
     return read
 
@@ -629,9 +639,10 @@ def _beliefs_folded(view: View, claims: Collection[str], policy: Policy) -> dict
 
 HISTORY = Listing(
     _TRANSITION,
-    "transition t JOIN onrecord.event e ON e.position = t.position",
+    "transition t",
     (By("t.position"),),
     _transition,
+    shown=_TRANSITION_SHOWN,
 )
 #: The order of a history along what was said: by the moment, in microseconds.
 SAID: Final = (By("said"),)
@@ -641,7 +652,7 @@ def histories(view: View, claims: Sequence[str], policy: Policy, page: Page) -> 
     """The chain of transitions of each claim, in order of the log."""
     if policy.id in view.snapshot.policies:
         return HISTORY.pages(
-            view.conn,
+            view,
             page,
             ["t.policy = %(policy)s", "t.claim = p.claim", "t.position <= %(position)s"],
             {**view.parameters, "policy": policy.id},
@@ -761,9 +772,10 @@ def _verdict(of: Belief | None) -> Verdict | None:
 
 OF_EVENT = Listing(
     _TRANSITION,
-    "transition t JOIN onrecord.event e ON e.position = t.position",
+    "transition t",
     (By("t.claim", "text"),),
     _transition,
+    shown=_TRANSITION_SHOWN,
 )
 
 
@@ -773,7 +785,7 @@ def transitions_of_events(view: View, at: Sequence[int], policy: Policy, page: P
         raise BadArgument("what an event changed is of the log, so saidBy does not apply; leave it out")
     view.expect_projected(policy.id)
     return OF_EVENT.pages(
-        view.conn,
+        view,
         page,
         ["t.policy = %(policy)s", "t.position = p.position", "t.position <= %(at_most)s"],
         {"policy": policy.id, "at_most": view.position},
@@ -787,7 +799,7 @@ def transitions_between(
     """The transitions of each claim after position `start`, up to `to`, in order of the log."""
     if policy.id in view.snapshot.policies:
         return HISTORY.pages(
-            view.conn,
+            view,
             page,
             ["t.policy = %(policy)s", "t.claim = p.claim", "t.position > %(from)s", "t.position <= %(to)s"],
             {"policy": policy.id, "from": start, "to": to},

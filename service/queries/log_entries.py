@@ -25,7 +25,7 @@ def events(view: View, page: Page, *, from_position: int = 1, types: Sequence[st
     if types is not None:
         conditions.append("e.type = ANY(%(types)s)")
     parameters = {"from": from_position, **view.parameters, "types": types}
-    return EVENTS.page(view.conn, page, conditions, parameters)
+    return EVENTS.page(view, page, conditions, parameters)
 
 
 def events_by_position(view: View, at: Collection[int]) -> dict[int, Envelope]:

@@ -5,14 +5,14 @@ parents at once, so a page costs the same number of statements for one claim and
 for a hundred.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cmp_to_key
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from sqlalchemy import Connection
-
-from service.queries.driver import Row, fetched
+from service.queries.driver import Row, fetched, text_array
+from service.queries.snapshot import View
 
 Item = TypeVar("Item")
 Key = tuple[Any, ...]
@@ -39,8 +39,7 @@ class Page:
     backward: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Slice(Generic[Item]):
+class Slice(NamedTuple, Generic[Item]):
     """The rows of a page, in order, each with its key."""
 
     items: list[Item]
@@ -58,17 +57,19 @@ class Listing(Generic[Item]):
     order: Order
     make: Callable[[Row], Item]
     told: str = ""  #: what else the columns come from, looked up for the rows `t` of the page alone.
+    #: The last columns, by the names of the items' fields: null where nobody shows them.
+    shown: Mapping[str, str] = field(default_factory=dict[str, str])
 
-    def page(
-        self, conn: Connection, page: Page, conditions: Sequence[str], parameters: Mapping[str, Any]
-    ) -> Slice[Item]:
+    def page(self, view: View, page: Page, conditions: Sequence[str], parameters: Mapping[str, Any]) -> Slice[Item]:
         """The rows of one page."""
-        sql, bound = self._sql(page, conditions)
-        return self._slice(fetched(conn, sql, {**parameters, **bound}), page)
+        sql, bound = self._sql(view, page, conditions)
+        found = fetched(view.conn, sql, {**parameters, **bound})
+        (made,) = self._slices(found, page, [len(found)])
+        return made
 
     def pages(
         self,
-        conn: Connection,
+        view: View,
         page: Page,
         conditions: Sequence[str],
         parameters: Mapping[str, Any],
@@ -83,7 +84,7 @@ class Listing(Generic[Item]):
         count = len(next(iter(parents.values()))[1])
         if count == 0:
             return []
-        sql, bound = self._sql(page, conditions)
+        sql, bound = self._sql(view, page, conditions)
         arrays = ", ".join(f"%(parents_{name})s::{type}[]" for name, (type, _) in parents.items())
         names = ", ".join(parents)
         order = ", ".join(
@@ -93,14 +94,14 @@ class Listing(Generic[Item]):
             f"SELECT p.i, x.* FROM unnest({arrays}) WITH ORDINALITY AS p({names}, i), "
             f"LATERAL ({sql}) x ORDER BY p.i, {order}"
         )
-        values = {f"parents_{name}": list(of) for name, (_, of) in parents.items()}
-        by_parent = [list[Row]() for _ in range(count)]
-        for row in fetched(conn, statement, {**parameters, **bound, **values}):
-            of: int = row[0]
-            by_parent[of - 1].append(row)
-        return [self._slice(found, page, begin=1) for found in by_parent]
+        values = {
+            f"parents_{name}": text_array(of) if type == "text" else list(of) for name, (type, of) in parents.items()
+        }
+        found = fetched(view.conn, statement, {**parameters, **bound, **values})
+        counts = Counter([row[0] for row in found])
+        return self._slices(found, page, [counts[i] for i in range(1, count + 1)], begin=1)
 
-    def _sql(self, page: Page, conditions: Sequence[str]) -> tuple[str, dict[str, Any]]:
+    def _sql(self, view: View, page: Page, conditions: Sequence[str]) -> tuple[str, dict[str, Any]]:
         bound: dict[str, Any] = {"limit": page.limit + 1}
         wanted = list(conditions)
         for name, key, past in (("after", page.after, True), ("before", page.before, False)):
@@ -113,19 +114,24 @@ class Listing(Generic[Item]):
         rest = f"{self.source}{where} ORDER BY {order} LIMIT %(limit)s"
         if self.told:
             rest = f"(SELECT t.* FROM {rest}) t, {self.told} ORDER BY {order}"
-        return f"SELECT {keys}, {self.columns} FROM {rest}", bound
+        return f"SELECT {keys}, {view.columns(self.columns, self.shown)} FROM {rest}", bound
 
-    def _slice(self, found: list[Row], page: Page, *, begin: int = 0) -> Slice[Item]:
-        more = len(found) > page.limit
-        found = found[: page.limit]
-        if page.backward:
-            found.reverse()
+    def _slices(self, found: list[Row], page: Page, counts: Sequence[int], *, begin: int = 0) -> list[Slice[Item]]:
+        """The pages of parents of whom so many rows each were found, one after the other."""
         columns = begin + len(self.order)
         items = [self.make(row[columns:]) for row in found]
         keys = [row[begin:columns] for row in found]
-        if page.backward:
-            return Slice(items, keys, has_next=page.before is not None, has_previous=more)
-        return Slice(items, keys, has_next=more, has_previous=page.after is not None)
+        slices: list[Slice[Item]] = []
+        start = 0
+        for count in counts:
+            more, end = count > page.limit, start + min(count, page.limit)
+            if page.backward:
+                at, is_before = slice(start, end), page.before is not None
+                slices.append(Slice(items[at][::-1], keys[at][::-1], has_next=is_before, has_previous=more))
+            else:
+                slices.append(Slice(items[start:end], keys[start:end], more, page.after is not None))
+            start += count
+        return slices
 
 
 def cut(rows: Iterable[tuple[Key, Item]], order: Order, page: Page) -> Slice[Item]:

@@ -1,5 +1,6 @@
 """One moment of the record: what every read is answered from, and as of when."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -47,6 +48,8 @@ class View:
     as_of: AsOf
     #: Whether the moment was asked for, so that what is read is marked with it.
     named: bool = False
+    #: The fields of rows that somebody is going to look at, whatever rows they are of; None: all.
+    shown: frozenset[str] | None = None
     _known: dict[int, tuple[Merges, str]] = field(default_factory=dict[int, tuple[Merges, str]])
 
     @property
@@ -63,6 +66,12 @@ class View:
         """Raises PolicyNotProjected where the read tables hold nothing under the policy with this id."""
         if policy not in self.snapshot.policies:
             raise PolicyNotProjected(policy, projected=self.snapshot.policies)
+
+    def columns(self, always: str, shown: Mapping[str, str]) -> str:
+        """Columns to read: some always, and after them others, by field, which are null where nobody looks at them."""
+        if self.shown is None:
+            return ", ".join([always, *shown.values()])
+        return ", ".join([always, *(sql if name in self.shown else "NULL" for name, sql in shown.items())])
 
     @property
     def parameters(self) -> dict[str, Any]:

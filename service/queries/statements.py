@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from service.domain.article import Certainty, Form, Stance
+from service.domain.article import Stance
 from service.domain.belief import RecordedStatement, Span, counted, grounds, standing
 from service.domain.merges import Kind, opposite_of
 from service.domain.policies import Reason
@@ -33,21 +33,22 @@ class Statement(NamedTuple):
     position: int
     ordinal: int
     speaker: str  #: as the article names them.
+    stance: str  #: the value of a Stance, as are those of enums below: most are only shown.
+    counts_as: str  #: its stance on the claim that its own counts for.
+    # The rest is null where it is not shown, whatever its type says.
     speaker_name: str
     role: str | None
     organisation: str | None
     bloc: str | None
     own_voice: bool
-    stance: Stance
-    certainty: Certainty | None
-    form: Form | None
+    certainty: str | None
+    form: str | None
     said_at: str | None
     effective_at: datetime
     quote: str
     start: int | None
     quote_verified: bool
     live: bool
-    counts_as: Stance  #: its stance on the claim that its own counts for.
 
     @property
     def place(self) -> Place:
@@ -55,35 +56,24 @@ class Statement(NamedTuple):
         return (self.position, self.ordinal)
 
 
-#: To look them up: to ask an enum costs more than all the rest of a row.
-_STANCES: Final = {each.value: each for each in Stance}
-_CERTAINTIES: Final = {None: None, **{each.value: each for each in Certainty}}
-_FORMS: Final = {None: None, **{each.value: each for each in Form}}
-
-
-def _statement(row: Row) -> Statement:
-    stance = _STANCES[row[9]]
-    return Statement._make((*row[:9], stance, _CERTAINTIES[row[10]], _FORMS[row[11]], *row[12:], stance))
-
-
 def _counting(view: View, slices: list[Slice[Statement]]) -> list[Slice[Statement]]:
     """The same statements, each with the stance that it counts as under the merges in force."""
     if not view.merges:
         return slices
-    return [replace(each, items=[_count(view, item) for item in each.items]) for each in slices]
+    return [each._replace(items=[_count(view, item) for item in each.items]) for each in slices]
 
 
 def _count(view: View, said: Statement) -> Statement:
     if not view.merges.claim(said.claim).opposite:
         return said
-    return said._replace(counts_as=opposite_of(said.stance))
+    return said._replace(counts_as=opposite_of(Stance(said.stance)))
 
 
-_COLUMNS = (
-    "s.claim, s.position, s.ordinal, s.speaker, s.speaker_name, s.role, s.organisation, s.bloc, s.own_voice, "
-    "s.stance, s.certainty, s.form, s.said_at, s.effective_at, s.quote, s.start, s.quote_verified, "
-    "s.until_position > %(position)s"
-)
+_COLUMNS: Final = "s.claim, s.position, s.ordinal, s.speaker, s.stance, s.stance"
+_SHOWN: Final = {
+    **{name: f"s.{name}" for name in Statement._fields[6:]},
+    "live": "s.until_position > %(position)s",
+}
 _NEWEST = (By("s.position", descending=True), By("s.ordinal", "smallint", descending=True))
 _SAID = (
     By("s.effective_at", "timestamptz"),
@@ -92,14 +82,17 @@ _SAID = (
     By("s.ordinal", "smallint"),
 )
 
-STATEMENTS = Listing(_COLUMNS, "statement s", _NEWEST, _statement)
-STANCES = Listing(_COLUMNS, "statement s", _SAID, _statement)
-IN_DOCUMENT = Listing(_COLUMNS, "statement s", (By("s.position"), By("s.ordinal", "smallint")), _statement)
+STATEMENTS = Listing(_COLUMNS, "statement s", _NEWEST, Statement._make, shown=_SHOWN)
+STANCES = Listing(_COLUMNS, "statement s", _SAID, Statement._make, shown=_SHOWN)
+IN_DOCUMENT = Listing(
+    _COLUMNS, "statement s", (By("s.position"), By("s.ordinal", "smallint")), Statement._make, shown=_SHOWN
+)
 _STANDING = Listing(
     _COLUMNS,
     "standing t JOIN statement s ON s.position = t.position AND s.ordinal = t.ordinal",
     _NEWEST,
-    _statement,
+    Statement._make,
+    shown=_SHOWN,
 )
 
 
@@ -186,7 +179,7 @@ def of_claims(view: View, claims: Sequence[str], wanted: StatementFilter, page: 
     if wanted.standing and view.said_by is None:
         # Few of a claim's statements stand, so they are read from their own table.
         found = _STANDING.pages(
-            view.conn,
+            view,
             page,
             ["t.claim = p.claim", STANDING, *conditions],
             parameters,
@@ -195,7 +188,7 @@ def of_claims(view: View, claims: Sequence[str], wanted: StatementFilter, page: 
         return _counting(view, found)
     stand, more = _which_stand_filter(view, wanted, lambda: claims)
     on, parents = _members(view, Kind.CLAIM, "claim", claims)
-    found = STATEMENTS.pages(view.conn, page, [on, *conditions, *stand], {**parameters, **more}, parents=parents)
+    found = STATEMENTS.pages(view, page, [on, *conditions, *stand], {**parameters, **more}, parents=parents)
     return _counting(view, found)
 
 
@@ -204,7 +197,7 @@ def of_speakers(view: View, speakers: Sequence[str], wanted: StatementFilter, pa
     conditions, parameters = wanted.conditions(view)
     stand, more = _which_stand_filter(view, wanted, lambda: _claims_of_speakers(view, speakers))
     on, parents = _members(view, Kind.SPEAKER, "speaker", speakers)
-    found = STATEMENTS.pages(view.conn, page, [on, *conditions, *stand], {**parameters, **more}, parents=parents)
+    found = STATEMENTS.pages(view, page, [on, *conditions, *stand], {**parameters, **more}, parents=parents)
     return _counting(view, found)
 
 
@@ -212,7 +205,7 @@ def stances_of_speakers(view: View, speakers: Sequence[str], claim: str | None, 
     """The live statements of each speaker, on one claim or on all, in order of when they were said."""
     conditions, parameters = StatementFilter(claim=claim, live=True).conditions(view)
     on, parents = _members(view, Kind.SPEAKER, "speaker", speakers)
-    return _counting(view, STANCES.pages(view.conn, page, [on, *conditions], parameters, parents=parents))
+    return _counting(view, STANCES.pages(view, page, [on, *conditions], parameters, parents=parents))
 
 
 def stances_on_claims(view: View, pairs: Sequence[tuple[str, str]], page: Page) -> list[Slice[Statement]]:
@@ -221,7 +214,7 @@ def stances_on_claims(view: View, pairs: Sequence[tuple[str, str]], page: Page) 
     merges = view.merges
     on = ["s.claim = ANY(string_to_array(p.claims, ' '))", "s.speaker = ANY(string_to_array(p.speakers, ' '))"]
     found = STANCES.pages(
-        view.conn,
+        view,
         page,
         [*on, *conditions],
         parameters,
@@ -237,7 +230,7 @@ def of_articles(view: View, articles: Sequence[int], wanted: StatementFilter, pa
     """The statements that each article revision holds, in the order of its document."""
     conditions, parameters = wanted.conditions(view)
     found = IN_DOCUMENT.pages(
-        view.conn,
+        view,
         page,
         ["s.position = p.article", *conditions],
         parameters,
@@ -264,7 +257,8 @@ def by_place(view: View, places: Collection[Place]) -> dict[Place, Statement]:
     """The statements at these places that are known."""
     found = fetched(
         view.conn,
-        f"SELECT {_COLUMNS} FROM unnest(%(at)s::bigint[], %(ordinals)s::int[]) AS p(position, ordinal) "
+        f"SELECT {view.columns(_COLUMNS, _SHOWN)} "
+        "FROM unnest(%(at)s::bigint[], %(ordinals)s::int[]) AS p(position, ordinal) "
         "JOIN statement s ON s.position = p.position AND s.ordinal = p.ordinal "
         f"WHERE {' AND '.join(known(view))}",
         {
@@ -273,7 +267,7 @@ def by_place(view: View, places: Collection[Place]) -> dict[Place, Statement]:
             "ordinals": [ordinal for _, ordinal in places],
         },
     )
-    statements = [_count(view, _statement(row)) for row in found]
+    statements = [_count(view, Statement._make(row)) for row in found]
     return {statement.place: statement for statement in statements}
 
 
@@ -449,7 +443,7 @@ def speakers_of_claims(
         if stance is not None:
             conditions.append("t.stance = %(stance)s")
         return CLAIM_SPEAKERS.pages(
-            view.conn, page, conditions, {**view.parameters, "stance": stance}, parents={"claim": ("text", claims)}
+            view, page, conditions, {**view.parameters, "stance": stance}, parents={"claim": ("text", claims)}
         )
     stands = stands_on(view, claims)
     return [

@@ -66,7 +66,7 @@ class Transitions:
         if self.state is not None:
             conditions.append("t.to_state = %(state)s")
         wanted = {"policy": self.policy, "claim": self.claim, "topic": self.topic, "state": self.state}
-        found = _TRANSITIONS.page(view.conn, Page(STRETCH_MAX, after), conditions, {**view.parameters, **wanted})
+        found = _TRANSITIONS.page(view, Page(STRETCH_MAX, after), conditions, {**view.parameters, **wanted})
         return _stretch(found, after, self.end(view.position))
 
 
@@ -84,7 +84,11 @@ def _moved(row: Row) -> Moved:
 
 _TOPIC: Final = "(SELECT c.topic FROM claim c WHERE c.claim = t.claim AND c.topic_position <= t.position)"
 _TRANSITIONS: Final = Listing(
-    f"{HISTORY.columns}, {_TOPIC}", HISTORY.source, (By("t.position"), By("t.claim", "text")), _moved
+    HISTORY.columns,
+    HISTORY.source,
+    (By("t.position"), By("t.claim", "text")),
+    _moved,
+    shown={**HISTORY.shown, "topic": _TOPIC},
 )
 
 
