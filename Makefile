@@ -59,6 +59,10 @@ screenshots: .venv/.dev chromium ## take pictures of every screen on the example
 mutants: .venv/.dev tests/clients/node_modules/.ready chromium ## break the code in each way of tests/mutants, and see that its tests notice
 	.venv/bin/python tests/mutants/run.py $(ARGS)
 
+.PHONY: fuzz
+fuzz: .venv/.dev ## send the service some 70,000 requests that are made up, others each time: an hour; ARGS="-k bytes" for some
+	ONRECORD_HYPOTHESIS=fuzz $(PY) pytest tests/test_fuzz.py --capture=no --quiet $(ARGS)
+
 .PHONY: bench
 bench: .venv/.dev peers ## measure everything beside its peers: half an hour; `make bench ARGS="--only page"` for some
 	$(PY) benchmarks $(ARGS)

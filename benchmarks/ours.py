@@ -295,6 +295,8 @@ def _start(database: Database, folder: Path, *arguments: str, stdout: int | None
         "PATH": os.defpath,
         "ONRECORD_DATABASE_URL": database.url().render_as_string(hide_password=False),
         "ONRECORD_DATA_DIR": str(folder),
+        # It is asked as often as it can answer.
+        "ONRECORD_REQUESTS_PER_S_MAX": "0",
     }
     with (folder / f"{arguments[0]}.log").open("ab") as errors:
         return subprocess.Popen(

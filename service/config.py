@@ -80,6 +80,49 @@ class Settings(BaseSettings):
         gt=0,
         description="seconds after which a subscriber is cut off that does not take what it is sent",
     )
+    body_bytes_max: int = Field(default=8 * 1024 * 1024, gt=0, description="how many bytes a request may have")
+    tokens_max: int = Field(default=2_000, gt=0, description="how many tokens a GraphQL document may have")
+    depth_max: int = Field(
+        default=30, gt=0, le=200, description="how deep its selections may stand in one another, fragments counted"
+    )
+    aliases_max: int = Field(default=200, ge=0, description="how many aliases it may have")
+    directives_max: int = Field(default=100, ge=0, description="how many directives it may have")
+    root_fields_max: int = Field(default=20, gt=0, description="how many fields an operation may select at its root")
+    cost_max: int = Field(
+        default=250_000,
+        gt=0,
+        description="how many objects its answer may hold, if all pages are as long as asked for; "
+        "each answer says so in extensions.cost",
+    )
+    request_s_max: float = Field(
+        default=10,
+        gt=0,
+        description="seconds within which a request must be whole, and for which may be read for it; "
+        "then its SQL is cancelled",
+    )
+    subscriptions_max: int = Field(
+        default=100, gt=0, description="how many operations may go on at once over one WebSocket"
+    )
+    connections_max: int = Field(default=1_000, gt=0, description="how many connections may be open at once")
+    requests_per_s_max: float = Field(
+        default=100, ge=0, description="how many requests a second a client may send in the long run; 0 is any number"
+    )
+    requests_burst_max: int = Field(
+        default=1_000, gt=0, description="how many requests a client may send at once, after it sent none for a while"
+    )
+    introspection: bool = Field(default=True, description="whether the schema is told to who asks for it by GraphQL")
+    suggestions: bool = Field(
+        default=True, description="whether errors in a document suggest names of the schema that may be meant"
+    )
+    cors_origins: str = Field(
+        default="",
+        description="origins whose pages may ask, such as https://news.example, separated by spaces; "
+        "by default only the explorer's own",
+    )
+    trusted_proxies: str = Field(
+        default="",
+        description="addresses or networks of proxies whose X-Forwarded-For is believed, separated by spaces",
+    )
     policies: str = Field(
         default="unanimous corroborated majority latest any_denial",
         description="policies whose beliefs are projected and can be filtered by, separated by spaces",

@@ -6,7 +6,6 @@ import json
 import re
 import threading
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,11 +14,11 @@ from unittest.mock import patch
 import httpx
 import psycopg
 import pytest
-from starlette.applications import Starlette
 
 from service import log, projector
 from service.api.app import create
 from service.api.context import reads_snapshots
+from service.api.limits import Limits
 from service.cli.listening import Listener
 from service.cli.projecting import Projecting
 from service.database import engine as engines
@@ -40,18 +39,31 @@ SEEDS = [documents.read(path.read_bytes()) for path in sorted(Path(__file__).par
 WAYS = ("interpreted", "compiled", "known")
 
 
+#: Those by default, but for how often a test may ask, for how much at once, and how busy the machine may be.
+LIMITS = Limits(
+    requests_per_s_max=0,
+    tokens_max=20_000,
+    aliases_max=1_000,
+    root_fields_max=1_000,
+    cost_max=10**9,
+    request_s_max=60,
+)
+
+
 class Api:
     """The service on a test's own database. It projects when it is told to, and between requests nothing moves.
 
     Each query is asked in every one of `ways`, and has to be answered the same.
     """
 
-    def __init__(self, database: Database, *, listening: bool = True) -> None:
+    def __init__(
+        self, database: Database, *, listening: bool = True, limits: Limits = LIMITS, origins: Sequence[str] = ()
+    ) -> None:
         self._service_url = database.service_url
         self.engine = engines.create(database.service_url)
         self._writing = engines.create_async(database.service_url)
         self._reading = engines.create(database.service_url)
-        self._listening = listening
+        self._listening, self._limits, self._origins = listening, limits, origins
         self._projector: Projector | None = None
         self.ways: Sequence[str] = WAYS
 
@@ -61,21 +73,21 @@ class Api:
             self._runner = stack.enter_context(asyncio.Runner())
             stack.callback(lambda: self._runner.run(self._writing.dispose()))
             stack.callback(self._reading.dispose)
-            app = create(engine=self._writing, reading=self._reading, actor="token:desk")
+            self._app = app = create(
+                engine=self._writing,
+                reading=self._reading,
+                actor="token:desk",
+                limits=self._limits,
+                origins=self._origins,
+            )
             if self._listening:
                 lifespan = app.router.lifespan_context(app)
                 self._runner.run(lifespan.__aenter__())
                 stack.callback(lambda: self._runner.run(lifespan.__aexit__(None, None, None)))
-            self._compiled = self._client(stack, app)
-            # What is behind the compiled plans, and all that there is when they are switched off.
-            self._interpreted = self._client(stack, partial(Starlette.__call__, app))
+            self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://onrecord")
+            stack.callback(lambda: self._runner.run(self._client.aclose()))
             self._stack = stack.pop_all()
         return self
-
-    def _client(self, stack: contextlib.ExitStack, app: Any) -> httpx.AsyncClient:
-        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://onrecord")
-        stack.callback(lambda: self._runner.run(client.aclose()))
-        return client
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -88,8 +100,8 @@ class Api:
         self, method: str = "POST", way: str = "compiled", *, path: str = "/graphql", **request: Any
     ) -> httpx.Response:
         """One request as it is, and its response."""
-        client = self._interpreted if way == "interpreted" else self._compiled
-        return self._runner.run(client.request(method, path, **request))
+        self._app.compiled = way != "interpreted"
+        return self._runner.run(self._client.request(method, path, **request))
 
     def answer(self, query: str, *, headers: Mapping[str, str] | None = None, **variables: Any) -> dict[str, Any]:
         """The whole answer to a document; lone surrogates in it or its variables are sent as JSON escapes."""
@@ -99,7 +111,8 @@ class Api:
         ways = ("interpreted",) if re.search(r"\bmutation\b", query) else self.ways
         told = [self.send(way=way, content=body, headers=sent) for way in ways]
         for response in told:
-            assert response.status_code == 200, response.text
+            # What the caller got wrong is told by the answer, what the service could not do by the status too.
+            assert response.status_code == 200 or response.status_code >= 500, response.text
         answers = [response.json() for response in told]
         for answer in answers[1:]:
             # Who projects in the background may move it on meanwhile.

@@ -30,6 +30,8 @@ from service.domain.policies import NAMES, policy
 # ONRECORD_HYPOTHESIS=search pytest tests/test_laws.py --hypothesis-seed=...
 settings.register_profile("onrecord", derandomize=True, deadline=None, database=None, print_blob=True)
 settings.register_profile("search", deadline=None, database=None, print_blob=True, max_examples=1_000)
+# For `make fuzz`.
+settings.register_profile("fuzz", deadline=None, database=None, print_blob=True, max_examples=20_000)
 settings.load_profile(os.environ.get("ONRECORD_HYPOTHESIS", "onrecord"))
 
 #: When everything is published unless a test says otherwise.

@@ -16,7 +16,9 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
 from service.api.app import create
+from service.api.limits import Limits
 from service.database import engine as engines
+from tests.api import LIMITS
 from tests.conftest import Database
 
 WAIT_S_MAX = 30
@@ -29,9 +31,16 @@ class Service:
     """The service, in threads of this process."""
 
     def __init__(
-        self, database: Database, *, port: int = 0, slow_s: float = 10, buffer_bytes: int | None = None
+        self,
+        database: Database,
+        *,
+        port: int = 0,
+        slow_s: float = 10,
+        buffer_bytes: int | None = None,
+        limits: Limits = LIMITS,
+        **options: Any,
     ) -> None:
-        self._database, self._slow_s = database, slow_s
+        self._database, self._slow_s, self._options = database, slow_s, {"limits": limits, **options}
         self._listening = socket.socket()
         self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if buffer_bytes is not None:
@@ -61,7 +70,7 @@ class Service:
         named = {"connect_args": {"application_name": NAME}}
         writing = engines.create_async(self._database.service_url, **named)
         reading = engines.create(self._database.service_url, **named)
-        app = create(engine=writing, reading=reading, actor="token:desk", slow_s=self._slow_s)
+        app = create(engine=writing, reading=reading, actor="token:desk", slow_s=self._slow_s, **self._options)
         config = uvicorn.Config(app, log_config=None, ws_per_message_deflate=False, timeout_graceful_shutdown=5)
         self._server, self._app = _Server(config, self._answers), app
         await self._server.serve([self._listening])

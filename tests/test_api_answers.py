@@ -9,12 +9,12 @@ from sqlalchemy import text
 
 from service import projector
 from service.api.answers import Answers, Moment
-from service.api.documents import document
+from service.api.documents import document, remembered
 from service.api.fields import Kept
 from service.api.schema import graphql_schema
 from service.domain.events import ClaimRuled, PolicyAdopted
 from service.domain.policies import NAMES, State
-from tests.api import Api
+from tests.api import LIMITS, Api
 from tests.api import seeded as seeded
 from tests.api import served as served
 from tests.builders import article, asserts, denies
@@ -199,20 +199,20 @@ def test_who_asks_where_the_record_stands_outlives_a_lost_connection(seeded: Api
 
 def test_a_document_is_parsed_and_validated_once(seeded: Api):
     query = "query ($n: Int) { claims(first: $n) { nodes { slug } } } # never sent before"
-    before = document.cache_info()
+    before = remembered.cache_info()
     for n in range(1, 6):
         seeded.ask(query, n=n)
-    after = document.cache_info()
+    after = remembered.cache_info()
     assert after.misses == before.misses + 1
     assert after.hits >= before.hits + 9
-    known = document(graphql_schema, query)
+    known = document(graphql_schema, query, LIMITS)
     # One plan for each way to write the answer, whatever the variables.
     assert len(known.plans) == 2
 
 
 def test_how_long_an_answer_holds_is_that_of_its_most_fleeting_field():
     def kept(query: str) -> Kept:
-        return document(graphql_schema, query).kept
+        return document(graphql_schema, query, LIMITS).kept
 
     assert kept("{ claims { nodes { slug } } }") is Kept.FOR_EVER
     assert kept("{ policies { id } claims { nodes { slug } } }") is Kept.WHILE_PROJECTED

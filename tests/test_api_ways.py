@@ -184,6 +184,7 @@ def test_every_way_gives_the_same_answer(curated: Api, query: str):
         "NOT_YET_PROJECTED",
         "POLICY_INVALID",
         "POLICY_NOT_PROJECTED",
+        "TOO_COSTLY",
     }, answer
 
 

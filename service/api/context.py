@@ -1,6 +1,9 @@
 """What a request carries: its snapshot, its writes, and what it waits for."""
 
 import asyncio
+import contextlib
+import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -13,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.api.plans import Request
-from service.domain.errors import NothingProjected, NotYetProjected
+from service.domain.errors import NothingProjected, NotYetProjected, TimedOut
 from service.log import NewEvent, Outcome
 from service.log.grouping import Grouping
 from service.projector import CHANNEL
@@ -24,6 +27,7 @@ Result = TypeVar("Result")
 #: How long a request waits for the position that it must see.
 WAIT_S: Final = 5.0
 _POLL_S: Final = 0.25
+_CANCEL_AGAIN_S: Final = 0.05
 
 
 def reads_snapshots(reading: Engine) -> None:
@@ -36,19 +40,70 @@ def _reads_snapshots(connection: DBAPIConnection, entry: ConnectionPoolEntry) ->
     raw.isolation_level, raw.read_only = psycopg.IsolationLevel.REPEATABLE_READ, True
 
 
-def in_snapshot(reading: Engine, work: Callable[[View], Result]) -> Result:
+async def in_snapshot(reading: Engine, work: Callable[[View], Result], *, s_max: float) -> Result:
     """Do `work` in one snapshot: one READ ONLY, REPEATABLE READ transaction on one connection.
 
-    Raises NothingProjected.
+    Whoever stops waiting stops the reading: its statement is cancelled. Raises
+    NothingProjected, and TimedOut after `s_max` seconds.
     """
-    with reading.connect() as conn:
-        begun = view(conn)
-        if begun is None:
-            raise NothingProjected
-        result = work(begun)
-        # Not by a rollback, at which the driver forgets all that it has prepared.
-        conn.connection.commit()
-        return result
+    under_way = _Reading(reading)
+    try:
+        async with asyncio.timeout(s_max):
+            # In a thread, which waits for the database at no cost: a large page comes in dozens of
+            # pieces, and the event loop would have to be woken for each.
+            return await asyncio.to_thread(under_way.run, work)
+    except TimeoutError:
+        under_way.give_up()
+        raise TimedOut(limit_s=s_max) from None
+    except asyncio.CancelledError:
+        under_way.give_up()
+        raise
+
+
+class _Reading:
+    """A read in a thread, which can be given up from outside."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # Held while it is cancelled, so that nobody has its connection by then.
+        self._cancelling = threading.Lock()
+        self._raw: psycopg.Connection | None = None
+        self._given_up = False
+
+    def run(self, work: Callable[[View], Result]) -> Result:
+        """Do it. Raises NothingProjected."""
+        with self._engine.connect() as conn:
+            with self._cancelling:
+                self._raw = cast("psycopg.Connection", conn.connection.driver_connection)
+            try:
+                if self._given_up:
+                    raise asyncio.CancelledError
+                begun = view(conn)
+                if begun is None:
+                    raise NothingProjected
+                result = work(begun)
+                # Not by a rollback, at which the driver forgets all that it has prepared.
+                conn.connection.commit()
+                return result
+            finally:
+                with self._cancelling:
+                    self._raw = None
+
+    def give_up(self) -> None:
+        """End it soon. Nobody waits for that, as the database may not answer."""
+        self._given_up = True
+        if self._raw is not None:
+            threading.Thread(target=self._cancel, name="onrecord-cancel", daemon=True).start()
+
+    def _cancel(self) -> None:
+        while True:
+            with self._cancelling:
+                if self._raw is None:
+                    return
+                with contextlib.suppress(psycopg.Error):
+                    self._raw.cancel()
+            # It may have been between two statements.
+            time.sleep(_CANCEL_AGAIN_S)
 
 
 class Projected:
@@ -116,6 +171,7 @@ class Context:
     projected: Projected
     appending: Grouping
     actor: str
+    read_s_max: float  #: how long it may read.
     min_position: int = 0  #: what the request must at least see.
     request: Request | None = None  #: its operation, once it is known.
     seen: dict[str, int] = field(default_factory=dict[str, int])  #: what it was answered from: position and head.
@@ -124,12 +180,15 @@ class Context:
     async def read(self, work: Callable[[View], Result]) -> Result:
         """Do `work` in one snapshot.
 
-        Raises NothingProjected, and NotYetProjected where the request must see more than is projected in time.
+        Raises NothingProjected, TimedOut, and NotYetProjected where the request must see more than is projected in
+        time.
         """
         await self.caught_up()
-        # In a thread, which waits for the database at no cost: a large page comes in dozens of
-        # pieces, and the event loop would have to be woken for each.
-        return await asyncio.to_thread(in_snapshot, self.reading, partial(self._seen, work))
+        begun = time.monotonic()
+        try:
+            return await in_snapshot(self.reading, partial(self._seen, work), s_max=self.read_s_max)
+        finally:
+            self.read_s_max -= time.monotonic() - begun
 
     async def answer(self, request: Request, *, compiled: bool) -> dict[str, Any]:
         """What is selected of the root, all of it of one snapshot. Raises as `read` and plans do."""

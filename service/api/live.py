@@ -20,16 +20,14 @@ from graphql import (
     ExecutionResult,
     OperationType,
     execute_sync,  # pyright: ignore[reportUnknownVariableType]
-    get_operation_ast,
-    get_variable_values,
 )
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from service.api.context import Context, Projected, in_snapshot
-from service.api.documents import document
-from service.api.plans import Field, Request, Unwritten
-from service.api.schema import encoded, formatted, graphql_schema, refused, schema, told
+from service.api.limits import Limits
+from service.api.plans import Field, Request, Sent, Unwritten
+from service.api.schema import encoded, formatted, graphql_schema, interpreted, refused, schema
 from service.api.subscription import Begun, cursor
 from service.domain.errors import BadArgument, DatabaseUnreachable, NotYetProjected
 from service.queries import streams
@@ -45,16 +43,6 @@ _KEPT_MAX: Final = 64
 _AGAIN_S: Final = 0.1
 #: About how much is handed to a connection at once.
 _CHUNK_BYTES: Final = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """An operation as it was sent."""
-
-    query: str
-    variables: dict[str, Any] | None = None
-    name: str | None = None
-    reads_only: bool = False  #: it came in a way by which nothing may be changed.
 
 
 @dataclass(frozen=True)
@@ -89,7 +77,8 @@ class _Feed:
     def written(self, view: View, stretch: streams.Stretch) -> Batch:
         """The answers of a stretch, all of one snapshot."""
         log = {"position": view.position, "head": view.snapshot.head}
-        answers = [encoded({**each, "extensions": {"log": log}}) for each in self._answers(view, stretch.rows)]
+        extensions = {"extensions": {"cost": self.request.cost, "log": log}}
+        answers = [encoded({**each, **extensions}) for each in self._answers(view, stretch.rows)]
         cursors = [cursor(self.stream, key) for key in stretch.keys]
         return Batch(list(zip(cursors, answers, strict=True)), stretch.to)
 
@@ -111,7 +100,8 @@ class _Feed:
         )
         assert isinstance(result, ExecutionResult)
         schema.process_errors(result.errors or [])
-        return told(cast(Any, result))
+        answer: dict[str, Any] = {"data": result.data}
+        return {**answer, "errors": [formatted(each) for each in result.errors]} if result.errors else answer
 
 
 class Stream:
@@ -140,8 +130,8 @@ class Stream:
 class Live:
     """All that is streamed."""
 
-    def __init__(self, reading: Engine, projected: Projected) -> None:
-        self._reading, self.projected = reading, projected
+    def __init__(self, reading: Engine, projected: Projected, limits: Limits) -> None:
+        self._reading, self.projected, self._limits = reading, projected, limits
         self._kept: OrderedDict[Hashable, asyncio.Future[Any]] = OrderedDict()
         self._ending = asyncio.Event()
 
@@ -168,26 +158,12 @@ class Live:
         So is what refuses a subscription: an answer with `errors`, and without `data`.
         """
         try:
-            known = document(graphql_schema, sent.query)
-            if known.errors:
-                return {"errors": [formatted(error) for error in known.errors]}
-            operation = get_operation_ast(known.node, sent.name)
-            if operation is None:
-                raise BadArgument("it is not clear which operation of the document is meant; say so by operationName")
-            if operation.operation is OperationType.MUTATION and sent.reads_only:
-                raise BadArgument("nothing is changed by GET; send mutations by POST")
-            if operation.operation is not OperationType.SUBSCRIPTION:
-                result = await schema.execute(
-                    sent.query, sent.variables, context_value=context, operation_name=sent.name
-                )
-                return told(cast(Any, result))
-            given = sent.variables or {}
-            coerced = get_variable_values(graphql_schema, operation.variable_definitions or (), given)
-            if isinstance(coerced, list):
-                return {"errors": [formatted(error) for error in coerced]}
-            return await self._begin(Request(graphql_schema, known, operation, coerced), given, context, after)
+            context.request = request = Request.of(graphql_schema, sent, self._limits)
+            if request.operation.operation is not OperationType.SUBSCRIPTION:
+                return await interpreted(request, sent, context)
+            return await self._begin(request, sent.variables or {}, context, after)
         except Exception as error:  # noqa: BLE001 - told and logged as any other request's is
-            return refused(error, context)
+            return refused(error)
 
     async def _begin(self, request: Request, given: Mapping[str, Any], context: Context, after: str | None) -> Stream:
         field = next(iter(request.plan(compiled=False).fields.values()), None)
@@ -246,7 +222,7 @@ class Live:
 
         while True:
             try:
-                return await asyncio.to_thread(in_snapshot, self._reading, at_least)
+                return await in_snapshot(self._reading, at_least, s_max=self._limits.request_s_max)
             except Exception as error:
                 # Another generation may be live by now that is not as far yet.
                 if not _is_lost(error) and not isinstance(error, NotYetProjected):

@@ -13,7 +13,7 @@ interpreter makes the answer of that. So there is one way to load, and two to wr
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate, pairwise
@@ -36,6 +36,7 @@ from graphql import (
     GraphQLUnionType,
     InlineFragmentNode,
     OperationDefinitionNode,
+    OperationType,
     SelectionSetNode,
     VariableNode,
     get_argument_values,
@@ -44,10 +45,11 @@ from graphql import (
     get_variable_values,
 )
 
-from service.api.documents import Document, variables_in
+from service.api.documents import Document, document, variables_in
 from service.api.fields import LOAD, READS, ROWS, STREAM, Arguments, Dated, Failure, Loader
+from service.api.limits import Limits
 from service.domain.article import shown
-from service.domain.errors import BadArgument, OnrecordError
+from service.domain.errors import BadArgument, MethodNotAllowed, OnrecordError, TooCostly
 from service.queries.snapshot import AsOf, View, as_of
 
 #: Of how many ways to answer one document the plans are kept: its operations, and what their directives leave.
@@ -66,6 +68,25 @@ class Told(dict[str, Any]):
         self.of = of  #: the name of its type.
 
 
+class Invalid(Exception):
+    """A request that cannot be begun, with all that is wrong with it."""
+
+    def __init__(self, errors: Sequence[GraphQLError], *, parsed: bool = True) -> None:
+        super().__init__("; ".join(error.message for error in errors))
+        self.errors = errors
+        self.parsed = parsed  #: whether its document could be parsed.
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """An operation as it was sent."""
+
+    query: str
+    variables: dict[str, Any] | None = None
+    name: str | None = None
+    reads_only: bool = False  #: it came in a way by which nothing may be changed.
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """An operation of a document, with its variables as graphql-core coerced them."""
@@ -74,17 +95,31 @@ class Request:
     document: Document
     operation: OperationDefinitionNode
     variables: Any
+    cost: int  #: how many objects its answer may hold.
 
     @classmethod
-    def of(
-        cls, schema: GraphQLSchema, document: Document, name: str | None, variables: Mapping[str, Any] | None
-    ) -> "Request | None":
-        """None where it is not clear which operation is meant, or its variables are refused."""
-        operation = get_operation_ast(document.node, name)
+    def of(cls, schema: GraphQLSchema, sent: Sent, limits: Limits) -> "Request":
+        """What is asked. Raises Invalid, and MethodNotAllowed for a change where nothing may be changed."""
+        try:
+            known = document(schema, sent.query, limits)
+        except (GraphQLError, OnrecordError) as error:
+            raise Invalid([_located(error)], parsed=False) from None
+        if known.errors:
+            raise Invalid(known.errors)
+        operation = get_operation_ast(known.node, sent.name)
         if operation is None:
-            return None
-        given = get_variable_values(schema, operation.variable_definitions or (), dict(variables or {}))
-        return None if isinstance(given, list) else cls(schema, document, operation, given)
+            why = "it is not clear which operation of the document is meant; say so by operationName"
+            raise Invalid([_located(BadArgument(why))])
+        if sent.reads_only and operation.operation is OperationType.MUTATION:
+            raise MethodNotAllowed("nothing is changed by GET; send mutations by POST", allowed="POST")
+        definitions = operation.variable_definitions or ()
+        given = get_variable_values(schema, definitions, sent.variables or {}, hide_suggestions=not limits.suggestions)
+        if isinstance(given, list):
+            raise Invalid(given)
+        cost = known.cost(schema, operation, given.coerced)
+        if cost > limits.cost_max:
+            raise Invalid([_located(TooCostly(cost=cost, limit=limits.cost_max))])
+        return cls(schema, known, operation, given, cost)
 
     def plan(self, *, compiled: bool) -> "Plan":
         """How it is answered. Raises Unwritten, as plans do."""
@@ -431,6 +466,10 @@ def type_name(named: Any, row: Any) -> str:
         return named.name
     kind = cast("type[Any]", type(row))
     return (ROWS.get(kind) or cast(Any, kind).__strawberry_definition__).name
+
+
+def _located(error: Exception) -> GraphQLError:
+    return error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
 
 
 _NOTHING: Final = (type(None), Failure)

@@ -2,7 +2,11 @@
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, TypeVar
+
+from starlette.types import Receive
+
+Result = TypeVar("Result")
 
 
 async def first_of(*racing: Coroutine[Any, Any, object]) -> None:
@@ -16,3 +20,21 @@ async def first_of(*racing: Coroutine[Any, Any, object]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
     for each in done:
         each.result()
+
+
+async def unless(work: Coroutine[Any, Any, Result], ends: Coroutine[Any, Any, object]) -> Result | None:
+    """What `work` gives; None where `ends` is done before, and `work` is stopped. Raises what `work` raises."""
+    working, ending = asyncio.ensure_future(work), asyncio.ensure_future(ends)
+    try:
+        await asyncio.wait((working, ending), return_when=asyncio.FIRST_COMPLETED)
+        return working.result() if working.done() else None
+    finally:
+        working.cancel()
+        ending.cancel()
+        await asyncio.gather(working, ending, return_exceptions=True)
+
+
+async def gone(receive: Receive) -> None:
+    """Wait until who sent a request has left, once its body is received."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

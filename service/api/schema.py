@@ -1,8 +1,7 @@
 """The schema, and what happens around an operation: loading it, and telling what went wrong."""
 
-import contextlib
 import json
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
 from typing import Any, Final, cast
 
 import orjson
@@ -16,7 +15,6 @@ from graphql import (
     GraphQLResolveInfo,
     GraphQLUnionType,
     OperationType,
-    get_operation_ast,
 )
 from sqlalchemy.exc import DBAPIError
 from strawberry.extensions import SchemaExtension
@@ -24,57 +22,44 @@ from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext, ExecutionResult
 
 from service.api.context import Context
-from service.api.documents import Document, document
 from service.api.fields import LOAD, Failure
 from service.api.mutation import Mutation
-from service.api.plans import Request, Told, reader, type_name
+from service.api.plans import Invalid, Request, Sent, Told, reader, type_name
 from service.api.query import Query
+from service.api.refusals import TOLD
 from service.api.scalars import SCALARS, instant_text
 from service.api.subscription import Subscription
 from service.api.types import Article, Claim, Event, Outlet, Speaker, Statement
-from service.domain.errors import BadArgument, DatabaseUnreachable, OnrecordError
+from service.domain.errors import DatabaseUnreachable, OnrecordError
 
 _log = structlog.get_logger("onrecord.api")
 
 
 class Loading(SchemaExtension):
-    """Loads everything that a query selects before the interpreter executes it, in one snapshot."""
+    """Loads everything that a query selects before the interpreter executes it, in one snapshot.
 
-    _document: Document | None = None
+    The context's request says what it is: by then it is parsed, valid, and within the limits.
+    """
+
+    @property
+    def _request(self) -> Request:
+        request = cast(Context, self.execution_context.context).request
+        assert request is not None
+        return request
 
     def on_parse(self) -> Generator[None]:
-        execution = self.execution_context
-        # What cannot be parsed is parsed once more, by who tells of it.
-        with contextlib.suppress(Exception):
-            self._document = document(graphql_schema, execution.query or "")
-            execution.graphql_document = self._document.node
+        self.execution_context.graphql_document = self._request.document.node
         yield
 
     def on_validate(self) -> Generator[None]:
-        if self._document is not None:
-            self.execution_context.pre_execution_errors = self._document.errors
+        self.execution_context.pre_execution_errors = []
         yield
 
     async def on_execute(self) -> AsyncGenerator[None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        await self._load()
+        if self._request.operation.operation is OperationType.QUERY:
+            context = cast(Context, self.execution_context.context)
+            self.execution_context.root_value = await context.answer(self._request, compiled=False)
         yield
-
-    async def _load(self) -> None:
-        execution = self.execution_context
-        context = cast(Context, execution.context)
-        assert self._document is not None
-        named = execution._provided_operation_name  # pyright: ignore[reportPrivateUsage]
-        if get_operation_ast(self._document.node, named) is None:
-            raise BadArgument("the document holds several operations; say which by operationName")
-        context.request = Request.of(graphql_schema, self._document, named, execution.variables)
-        # Variables that are refused are so when it is executed.
-        if context.request is not None and context.request.operation.operation is OperationType.QUERY:
-            execution.root_value = await context.answer(context.request, compiled=False)
-
-    def get_results(self) -> dict[str, Any]:
-        """Every answer says where in the log it was given, unasked."""
-        seen = cast(Context, self.execution_context.context).seen
-        return {"log": seen} if seen else {}
 
 
 class _Schema(strawberry.Schema):
@@ -100,6 +85,7 @@ def code_of(error: GraphQLError) -> str:
 def formatted(error: GraphQLError) -> dict[str, Any]:
     """An error as answers show it: with its code, and nothing of what went on inside."""
     code = code_of(error)
+    TOLD[code] += 1
     told = cast("dict[str, Any]", error.formatted)
     if code == "INTERNAL":
         told["message"] = "something went wrong inside; the service's own log says what"
@@ -108,32 +94,33 @@ def formatted(error: GraphQLError) -> dict[str, Any]:
     return {**told, "extensions": {"code": code}}
 
 
-def failed(error: Exception, context: Context) -> dict[str, Any]:
-    """The answer where nothing could be read, as the interpreter's way gives it."""
-    located = error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)
-    schema.process_errors([located])
-    return answered(None, [located], context)
-
-
-def refused(error: Exception, context: Context) -> dict[str, Any]:
+def refused(error: Exception) -> dict[str, Any]:
     """What is told where an operation was not begun or is given up: errors, and no data."""
-    return {"errors": failed(error, context)["errors"]}
+    if isinstance(error, Invalid):
+        errors = error.errors
+    else:
+        errors = [error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)]
+        schema.process_errors(errors)
+    return {"errors": [formatted(each) for each in errors]}
 
 
-def answered(data: Any, errors: list[GraphQLError] | None, context: Context) -> dict[str, Any]:
-    """An answer as it is sent."""
-    answer: dict[str, Any] = {"data": data}
-    if errors:
-        answer["errors"] = [formatted(error) for error in errors]
-    return {**answer, "extensions": {"log": context.seen}} if context.seen else answer
+def answered(data: Any, errors: Sequence[GraphQLError] | None, context: Context) -> dict[str, Any]:
+    """An answer as it is sent. It says of itself, unasked, what it may cost, and where in the log it was given."""
+    told = {"errors": [formatted(each) for each in errors]} if errors else {}
+    if errors and data is None and all(error.path is None for error in errors):
+        # Nothing was answered, which is more than null.
+        return told
+    assert context.request is not None
+    log = {"log": context.seen} if context.seen else {}
+    return {"data": data, **told, "extensions": {"cost": context.request.cost, **log}}
 
 
-def told(result: ExecutionResult) -> dict[str, Any]:
-    """What the interpreter answers, as it is sent."""
-    answer: dict[str, Any] = {"data": result.data}
-    if result.errors:
-        answer["errors"] = [formatted(error) for error in result.errors]
-    return {**answer, "extensions": result.extensions} if result.extensions else answer
+async def interpreted(request: Request, sent: Sent, context: Context) -> dict[str, Any]:
+    """The answer to a request by the interpreter, as it is sent."""
+    context.request = request
+    result = await schema.execute(sent.query, sent.variables, context_value=context, operation_name=sent.name)
+    assert isinstance(result, ExecutionResult)
+    return answered(result.data, result.errors, context)
 
 
 def encoded(data: object) -> bytes:

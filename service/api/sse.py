@@ -12,8 +12,9 @@ from typing import Any, Final
 from starlette.types import Receive, Scope, Send
 
 from service.api.context import Context
-from service.api.live import Live, Sent, Stream
-from service.api.racing import first_of
+from service.api.live import Live, Stream
+from service.api.plans import Sent
+from service.api.racing import first_of, gone
 from service.api.schema import encoded, refused
 from service.domain.errors import TooSlow
 
@@ -22,16 +23,12 @@ _KEEP_ALIVE_S: Final = 15.0
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
+    (b"vary", b"Accept"),
     # A proxy is to pass on each event, not to collect them.
     (b"x-accel-buffering", b"no"),
 ]
 # Without data a browser would not hear of it.
 _COMPLETE: Final = b"event: complete\ndata:\n\n"
-
-
-def wants(accept: bytes) -> bool:
-    """Whether a request asks for server-sent events."""
-    return b"text/event-stream" in accept
 
 
 async def respond(
@@ -43,13 +40,8 @@ async def respond(
     answering = _Answering(live, sent, context, send, slow_s)
     # One that does not even take why it is cut off is left by closing the connection.
     with contextlib.suppress(TooSlow):
-        await first_of(answering.run(after or None), _gone(receive), live.ended())
+        await first_of(answering.run(after or None), gone(receive), live.ended())
         await answering.send(b"", last=True)
-
-
-async def _gone(receive: Receive) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
 
 
 class _Answering:
@@ -64,9 +56,9 @@ class _Answering:
         try:
             await self._follow(opened)
         except TooSlow as error:
-            await self.send(_next(refused(error, self._context)))
+            await self.send(_next(refused(error)))
         except Exception as error:  # noqa: BLE001 - told and logged as any other request's is
-            await self.send(_next(refused(error, self._context)) + _COMPLETE)
+            await self.send(_next(refused(error)) + _COMPLETE)
 
     async def _follow(self, stream: Stream) -> None:
         # Whoever is cut off before the first item goes on here as well.

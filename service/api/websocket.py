@@ -7,25 +7,24 @@ an operation of its own, a stream or a single answer, and many go on side by sid
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Final, cast
 
-from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.http.websocket_origin import is_same_origin
 
+from service.api import http
 from service.api.context import Context
-from service.api.live import Live, Sent, Stream
+from service.api.live import Live, Stream
+from service.api.plans import Sent
 from service.api.racing import first_of
 from service.api.schema import encoded, refused
-from service.domain.errors import TooSlow
+from service.domain.errors import BadArgument, OnrecordError, OriginRefused, TooManySubscriptions, TooSlow
 
 _PROTOCOL: Final = "graphql-transport-ws"
 #: How long a client may take to introduce itself.
 _INIT_S: Final = 10.0
-#: How many operations go on at once over one connection.
-_OPERATIONS_MAX: Final = 100
 
 
 class _Close(Exception):
@@ -37,24 +36,48 @@ class _Close(Exception):
 
 
 async def serve(
-    live: Live, context: Callable[[int], Context], scope: Scope, receive: Receive, send: Send, *, slow_s: float
+    live: Live,
+    context: Callable[[int], Context],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
+    *,
+    origins: Collection[str],
+    admit: Callable[[], None],
+    operations_max: int,
+    slow_s: float,
 ) -> None:
-    """Answer operations until either side closes."""
+    """Answer operations until either side closes; each that `admit` lets in, and so many at once.
+
+    `admit` raises TooManyRequests. Pages of `origins` may connect as those of this host may.
+    """
     socket = WebSocket(scope, receive, send)
     origin = socket.headers.get("origin")
-    # A browser lets any page open a socket to anywhere, and this one may write.
-    if origin is not None and not is_same_origin(origin, socket.headers.get("host")):
-        await socket.send_denial_response(PlainTextResponse("pages of other origins are not served\n", 403))
-    elif _PROTOCOL not in scope["subprotocols"]:
-        await socket.send_denial_response(PlainTextResponse(f"the subprotocol must be {_PROTOCOL}\n", 400))
-    else:
-        await socket.accept(_PROTOCOL)
-        await _Connection(live, context, socket, slow_s).run()
+    try:
+        # A browser lets any page open a socket to anywhere, and this one may write.
+        if origin is not None and origin not in origins and not is_same_origin(origin, socket.headers.get("host")):
+            raise OriginRefused
+        if _PROTOCOL not in scope["subprotocols"]:
+            raise BadArgument(f"the subprotocol must be {_PROTOCOL}")
+    except OnrecordError as error:
+        await http.refuse(scope, send, error)
+        return
+    await socket.accept(_PROTOCOL)
+    await _Connection(live, context, socket, admit, operations_max, slow_s).run()
 
 
 class _Connection:
-    def __init__(self, live: Live, context: Callable[[int], Context], socket: WebSocket, slow_s: float) -> None:
+    def __init__(
+        self,
+        live: Live,
+        context: Callable[[int], Context],
+        socket: WebSocket,
+        admit: Callable[[], None],
+        operations_max: int,
+        slow_s: float,
+    ) -> None:
         self._live, self._context, self._socket, self._slow_s = live, context, socket, slow_s
+        self._admit, self._operations_max = admit, operations_max
         self._introduced = asyncio.Event()
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -127,8 +150,13 @@ class _Connection:
             raise _Close(4401, "Unauthorized")
         if id in self._operations:
             raise _Close(4409, f"Subscriber for {id[:64]} already exists")
-        if len(self._operations) >= _OPERATIONS_MAX:
-            raise _Close(4429, f"Too many operations at once; at most {_OPERATIONS_MAX}")
+        try:
+            self._admit()
+            if len(self._operations) >= self._operations_max:
+                raise TooManySubscriptions(limit=self._operations_max)
+        except OnrecordError as error:
+            await self._send({"id": id, "type": "error", "payload": refused(error)["errors"]})
+            return
         operation = self._operations[id] = asyncio.create_task(self._operate(id, sent))
         operation.add_done_callback(self._over)
 
@@ -142,7 +170,7 @@ class _Connection:
         context = self._context(0)
         opened = await self._live.open(sent, context)
         if isinstance(opened, Stream):
-            refused = await self._follow(id, opened, context)
+            refused = await self._follow(id, opened)
         elif "data" in opened:
             refused = None
             await self._send({"id": id, "type": "next", "payload": opened})
@@ -155,14 +183,14 @@ class _Connection:
         else:
             await self._send({"id": id, "type": "error", "payload": refused})
 
-    async def _follow(self, id: str, stream: Stream, context: Context) -> list[Any]:
+    async def _follow(self, id: str, stream: Stream) -> list[Any]:
         """Send what the stream holds; returns what ended it."""
         named = json.dumps(id)
         while True:
             try:
                 batch = await stream.next()
             except Exception as error:  # noqa: BLE001 - told and logged as any other request's is
-                return refused(error, context)["errors"]
+                return refused(error)["errors"]
             for _, answer in batch.answers:
                 await self._send_text(f'{{"id":{named},"type":"next","payload":{answer.decode()}}}')
 

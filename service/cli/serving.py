@@ -1,6 +1,7 @@
 """`onrecord serve` and `onrecord project`: what runs until it is told to stop."""
 
 import asyncio
+import dataclasses
 import logging
 import socket
 import sys
@@ -142,7 +143,10 @@ def _answer(
     listening: socket.socket, found: opening.Place, settings: Settings, announce: Callable[[], None], *, debug: bool
 ) -> None:
     from service.api.app import create
+    from service.api.limits import Limits
+    from service.cli import connecting
 
+    limits = Limits(**{each.name: getattr(settings, each.name) for each in dataclasses.fields(Limits)})
     engine = engines.create_async(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0)
     # The connection that was used last: its server process still has at hand what the next request needs.
     reading = engines.create(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0, pool_use_lifo=True)
@@ -153,10 +157,18 @@ def _answer(
         compiled=settings.compiled,
         answers_bytes=settings.answers_bytes,
         slow_s=settings.slow_s,
+        limits=limits,
+        origins=settings.cors_origins.split(),
+        trusted_proxies=settings.trusted_proxies.split(),
         debug=debug,
     )
     config = uvicorn.Config(
         app,
+        http=connecting.limited(limits),
+        ws_max_size=limits.body_bytes_max,
+        # Whom to believe is a setting, and what serves is nobody's business.
+        proxy_headers=False,
+        server_header=False,
         log_config=None,
         access_log=False,
         timeout_graceful_shutdown=_GRACE_S,

@@ -320,6 +320,213 @@ class EventUndecodable(OnrecordError):
         super().__init__(f"the event {type} of schema version {version} cannot be read: {why}")
 
 
+# --- requests -----------------------------------------------------------------
+
+
+class RequestUnreadable(OnrecordError):
+    """What was sent is not even JSON."""
+
+    code = "REQUEST_UNREADABLE"
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is no JSON text in UTF-8; send an object with `query`")
+
+
+class RequestMalformed(OnrecordError):
+    """JSON that is no GraphQL request."""
+
+    code = "REQUEST_MALFORMED"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+
+
+class MethodNotAllowed(OnrecordError):
+    """The HTTP method does not do what is asked for; `allowed` do."""
+
+    code = "METHOD_NOT_ALLOWED"
+
+    def __init__(self, message: str, *, allowed: str) -> None:
+        self.allowed = allowed  #: as the header `Allow` has it.
+        super().__init__(message)
+
+
+class NotAcceptable(OnrecordError):
+    """None of the media types that the client takes can be given."""
+
+    code = "NOT_ACCEPTABLE"
+
+    def __init__(self) -> None:
+        super().__init__(
+            "accept application/graphql-response+json or application/json, or text/event-stream for a stream"
+        )
+
+
+class UnsupportedMediaType(OnrecordError):
+    """A body that is not said to be JSON in UTF-8. So no page of another origin can send one unasked."""
+
+    code = "UNSUPPORTED_MEDIA_TYPE"
+
+    def __init__(self) -> None:
+        super().__init__("send the request as application/json, in UTF-8; there are no uploads")
+
+
+class OriginRefused(OnrecordError):
+    """A page of another origin asks for what such pages may not have."""
+
+    code = "ORIGIN_REFUSED"
+
+    def __init__(self) -> None:
+        super().__init__("pages of other origins are not served; an operator can allow some by ONRECORD_CORS_ORIGINS")
+
+
+class BodyTooLarge(OnrecordError):
+    """More bytes are sent than one request may have."""
+
+    code = "BODY_TOO_LARGE"
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"a request has at most {limit} bytes; send less at once")
+
+
+class HeadTooLarge(OnrecordError):
+    """A request whose address and headers are too long."""
+
+    code = "HEAD_TOO_LARGE"
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"address and headers have at most {limit} bytes; send long documents by POST")
+
+
+class BodyTooSlow(OnrecordError):
+    """A request was not whole in time."""
+
+    code = "BODY_TOO_SLOW"
+
+    def __init__(self, *, limit_s: float) -> None:
+        self.limit_s = limit_s
+        super().__init__(f"the request was not whole within {limit_s:g} seconds; send it again")
+
+
+class TooManyRequests(OnrecordError):
+    """One client asks more often than it may."""
+
+    code = "TOO_MANY_REQUESTS"
+
+    def __init__(self, *, wait_s: float) -> None:
+        self.wait_s = wait_s  #: until the next may be sent.
+        super().__init__(f"too many requests; send the next in {wait_s:.1f} seconds")
+
+
+class TooManyConnections(OnrecordError):
+    """As many connections as the service holds are open."""
+
+    code = "TOO_MANY_CONNECTIONS"
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"{limit} connections are open, and there may be no more; try again in a moment")
+
+
+class TooManySubscriptions(OnrecordError):
+    """As many operations as may go on over one connection do so."""
+
+    code = "TOO_MANY_SUBSCRIPTIONS"
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"at most {limit} operations go on at once over one connection; complete one first")
+
+
+class TimedOut(OnrecordError):
+    """Reading for one request took too long, and was given up."""
+
+    code = "TIMED_OUT"
+
+    def __init__(self, *, limit_s: float) -> None:
+        self.limit_s = limit_s
+        super().__init__(
+            f"reading the answer took longer than {limit_s:g} seconds, so it was given up; ask for less at once"
+        )
+
+
+# --- documents ----------------------------------------------------------------
+
+
+class TooManyTokens(OnrecordError):
+    """A GraphQL document that is longer than one may be."""
+
+    code = "TOO_MANY_TOKENS"
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"the document has more than {limit} tokens; send values as variables, and ask for less")
+
+
+class TooDeep(OnrecordError):
+    """A GraphQL document whose selections stand too deep in one another."""
+
+    code = "TOO_DEEP"
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"selections stand more than {limit} deep in one another; ask for what is below by its id")
+
+
+class TooManyAliases(OnrecordError):
+    """A GraphQL document with too many aliases."""
+
+    code = "TOO_MANY_ALIASES"
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"the document has more than {limit} aliases; send several requests")
+
+
+class TooManyDirectives(OnrecordError):
+    """A GraphQL document with too many directives."""
+
+    code = "TOO_MANY_DIRECTIVES"
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"the document has more than {limit} directives; send several requests")
+
+
+class TooManyRootFields(OnrecordError):
+    """An operation that asks for too many things at once."""
+
+    code = "TOO_MANY_ROOT_FIELDS"
+
+    def __init__(self, *, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"an operation selects more than {limit} fields at its root; send several requests")
+
+
+class TooCostly(OnrecordError):
+    """An operation whose answer may hold too many objects."""
+
+    code = "TOO_COSTLY"
+
+    def __init__(self, *, cost: int, limit: int) -> None:
+        self.cost, self.limit = cost, limit
+        shown = f"{cost}" if cost < 10**12 else "far too many"
+        super().__init__(
+            f"the answer may hold {shown} objects, and may have {limit}; ask for shorter pages by `first`, and for less"
+        )
+
+
+class IntrospectionOff(OnrecordError):
+    """The schema is asked for, and is not told here."""
+
+    code = "INTROSPECTION_OFF"
+
+    def __init__(self) -> None:
+        super().__init__("this service does not tell its schema; `onrecord schema` prints it")
+
+
 # --- the tree -----------------------------------------------------------------
 
 
