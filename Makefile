@@ -110,6 +110,14 @@ lock: .venv/.dev ## write requirements/*.txt anew from pyproject.toml; `make loc
 	$(LOCK) --group build -c requirements/dev.txt -o requirements/build.txt
 	$(LOCK) $(ARGS) benchmarks/peers/requirements.in -o benchmarks/peers/requirements.txt
 
+.PHONY: audit
+audit: .venv/.dev ## ask an advisory database for known vulnerabilities of all that is locked
+	@.venv/bin/python supply/audit.py
+
+.PHONY: sbom
+sbom: .venv/.dev ## list what the program is made of, as CycloneDX, in build/sbom.json
+	@.venv/bin/python supply/sbom.py
+
 .PHONY: wheel
 wheel: .venv/.run ## build the wheel, with migrations and seeds in it, into dist/
 	@rm -rf dist

@@ -7,7 +7,7 @@ their values, defaults and meanings, which are the descriptions here.
 import os
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -64,6 +64,32 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="address that `onrecord serve` listens on")
     port: int = Field(
         default=8000, ge=0, le=65535, description="port that `onrecord serve` listens on; 0 takes a free one"
+    )
+    metrics_host: str = Field(default="127.0.0.1", description="address that METRICS_PORT is at")
+    metrics_port: int | None = Field(
+        default=None,
+        ge=0,
+        le=65535,
+        description="port at which `onrecord serve` answers Prometheus with /metrics, and nothing else; "
+        "0 takes a free one, and without it there is none",
+    )
+    log: Literal["text", "json"] | None = Field(
+        default=None,
+        description="how the service's own log is written, `text` or `json`; "
+        "by default text on a terminal, JSON elsewhere",
+    )
+    ready_lag_positions: int = Field(
+        default=10_000,
+        ge=0,
+        description="how many entries may not be projected yet while /readyz says that it is ready",
+    )
+    ready_lag_s: float = Field(
+        default=60, gt=0, description="for how many seconds the oldest of them may have waited meanwhile"
+    )
+    ready_unsigned_s: float = Field(
+        default=60,
+        gt=0,
+        description="for how many seconds an entry may be in no checkpoint while /readyz says that it is ready",
     )
     compiled: bool = Field(
         default=True,

@@ -14,6 +14,7 @@ from unittest.mock import patch
 import httpx
 import psycopg
 import pytest
+from starlette.types import ASGIApp
 
 from service import log, projector
 from service.api.app import create
@@ -50,6 +51,12 @@ LIMITS = Limits(
 )
 
 
+def samples(exposed: str) -> dict[str, float]:
+    """What Prometheus reads off `/metrics`: values by name and labels."""
+    lines = (line.rsplit(" ", 1) for line in exposed.splitlines() if not line.startswith("#"))
+    return {name: float(value) for name, value in lines}
+
+
 class Api:
     """The service on a test's own database. It projects when it is told to, and between requests nothing moves.
 
@@ -84,8 +91,7 @@ class Api:
                 lifespan = app.router.lifespan_context(app)
                 self._runner.run(lifespan.__aenter__())
                 stack.callback(lambda: self._runner.run(lifespan.__aexit__(None, None, None)))
-            self._client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://onrecord")
-            stack.callback(lambda: self._runner.run(self._client.aclose()))
+            self._client, self._measuring = self._asking(stack, app), self._asking(stack, app.metrics)
             self._stack = stack.pop_all()
         return self
 
@@ -102,6 +108,16 @@ class Api:
         """One request as it is, and its response."""
         self._app.compiled = way != "interpreted"
         return self._runner.run(self._client.request(method, path, **request))
+
+    def _asking(self, stack: contextlib.ExitStack, app: ASGIApp) -> httpx.AsyncClient:
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://onrecord")
+        stack.callback(lambda: self._runner.run(client.aclose()))
+        return client
+
+    def measured(self) -> dict[str, float]:
+        """Every sample of `/metrics`, as it is written there."""
+        told = self._runner.run(self._measuring.get("/metrics")).text
+        return samples(told)
 
     def answer(self, query: str, *, headers: Mapping[str, str] | None = None, **variables: Any) -> dict[str, Any]:
         """The whole answer to a document; lone surrogates in it or its variables are sent as JSON escapes."""

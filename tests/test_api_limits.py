@@ -18,7 +18,6 @@ from hypothesis import HealthCheck, given, settings
 from structlog.testing import capture_logs
 
 from benchmarks import ours
-from service.api import refusals
 from service.api.admission import Clients
 from service.api.documents import remembered
 from service.api.limits import DEFAULTS, Limits
@@ -446,7 +445,8 @@ def test_clients_are_forgotten_in_the_end() -> None:
 
 def test_who_asks_too_often_is_told_when_to_come_again(database: Database, api: Api) -> None:
     api.project()
-    before = refusals.TOLD["TOO_MANY_REQUESTS"]
+    name = 'onrecord_refusals_total{code="TOO_MANY_REQUESTS"}'
+    before = api.measured()[name]
     with Api(database, limits=limits(requests_per_s_max=0.1, requests_burst_max=2)) as limited:
         # Whatever is asked for, and whoever somebody says to be.
         forwarded = {"x-forwarded-for": "9.9.9.9"}
@@ -456,7 +456,7 @@ def test_who_asks_too_often_is_told_when_to_come_again(database: Database, api: 
     assert (response.status_code, response.json()["errors"][0]["extensions"]["code"]) == (429, "TOO_MANY_REQUESTS")
     assert int(response.headers["retry-after"]) == 10
     assert response.headers["x-content-type-options"] == "nosniff"
-    assert refusals.TOLD["TOO_MANY_REQUESTS"] == before + 1
+    assert api.measured()[name] == before + 1
 
 
 def test_a_proxy_that_is_trusted_says_who_asks(database: Database, api: Api) -> None:

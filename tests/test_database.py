@@ -54,7 +54,7 @@ def newer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], No
     def program(statement: str) -> None:
         shutil.copytree(schema._migrations(), folder)
         (folder / "versions/newer.py").write_text(
-            f"from alembic import op\nrevision = 'newer'\ndown_revision = {schema._wanted()!r}\n"
+            f"from alembic import op\nrevision = 'newer'\ndown_revision = {schema.revision()!r}\n"
             f"def upgrade() -> None:\n    op.execute({statement!r})\n"
         )
         monkeypatch.setattr(schema, "_migrations", lambda: folder)

@@ -11,6 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.api import http
 from service.api.limits import Limits
+from service.api.probes import PATHS
 from service.domain.errors import BodyTooLarge, BodyTooSlow, OnrecordError, TooManyRequests
 
 #: Of how many clients it is known how often they asked. Those who did not for the longest time are forgotten.
@@ -62,7 +63,8 @@ class Admission:
             await self._app(scope, receive, send)
             return
         try:
-            self._clients.admit(scope)
+            if scope["path"] not in PATHS:
+                self._clients.admit(scope)
             if scope["type"] == "http":
                 receive = self._bounded(scope, receive)
         except OnrecordError as error:

@@ -15,7 +15,7 @@ from starlette.requests import Request as HttpRequest
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from service.api import http, racing, site, sse, tiles, websocket
+from service.api import http, racing, site, sse, tiles, watching, websocket
 from service.api.admission import Admission, Clients
 from service.api.answers import Answer, Answers, Moment, Now
 from service.api.context import Context, Projected, reads_snapshots
@@ -25,6 +25,7 @@ from service.api.http import Asked, Media
 from service.api.limits import DEFAULTS, Limits
 from service.api.live import Live
 from service.api.plans import Invalid, Request, Sent, Unwritten
+from service.api.probes import Probes, Readiness
 from service.api.schema import answered, encoded, graphql_schema, interpreted, printed, refused
 from service.domain.errors import BadArgument, OnrecordError
 from service.log.grouping import Grouping
@@ -61,9 +62,11 @@ class App(Starlette):
         clients: Clients,
         origins: Sequence[str],
         layers: Sequence[Layer],
+        metrics: ASGIApp,
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.metrics = metrics  #: what it measures, for an address of its own.
         self._outermost = reduce(lambda within, layer: layer(within), reversed(layers), cast(ASGIApp, self._answer))
         self._context, self._answers, self._now, self._live = context, answers, now, live
         self.compiled = compiled  #: whether there is any other way than the interpreter's.
@@ -110,6 +113,7 @@ class App(Starlette):
             await self._page(HttpRequest(scope))(scope, receive, send)
             return
         if self.compiled and (known := await self._known(asked)):
+            (watching.not_modified if known.etag in asked.known else watching.known)()
             await _give(send, asked, known)
             return
         sent, context = asked.sent(), self._context(asked.min_position)
@@ -122,6 +126,7 @@ class App(Starlette):
                 return
             if not asked.streams:
                 raise BadArgument("a subscription is a stream: accept text/event-stream, or open a WebSocket")
+        watching.streamed()
         await sse.respond(self._live, sent, context, scope, receive, send, slow_s=self._slow_s)
 
     async def _answered(
@@ -157,11 +162,13 @@ class App(Starlette):
         if not self.compiled or request.document.introspects:
             return await interpreted(request, sent, context)
         try:
-            data = await context.answer(request, compiled=True)
+            with watching.timed(request.operation):
+                data = await context.answer(request, compiled=True)
         except Unwritten:
             return await interpreted(request, sent, context)
         except Exception as error:  # noqa: BLE001 - told and logged as the interpreter's way does
             return refused(error)
+        watching.compiled()
         answer = answered(data, None, context)
         if context.snapshot is None or request.document.kept is Kept.NOT:
             return answer
@@ -192,6 +199,7 @@ def create(
     limits: Limits = DEFAULTS,
     origins: Sequence[str] = (),
     trusted_proxies: Sequence[str] = (),
+    ready: Readiness = Readiness(),  # noqa: B008 - it is frozen
     debug: bool = False,
 ) -> App:
     """The service's app. Its events are sent by `actor`, through `engine`; queries read through `reading`, in threads.
@@ -199,7 +207,7 @@ def create(
     Queries are answered by compiled plans, unless `compiled` is switched off, and what
     they answered is kept in `answers_bytes`. Both change how long it takes, and nothing else.
     Subscribers that take nothing for `slow_s` seconds are cut off. Pages of `origins` may ask besides the explorer's
-    own; `trusted_proxies` are believed for whom they ask.
+    own; `trusted_proxies` are believed for whom they ask. It says that it is ready for as long as `ready` holds.
     """
     reads_snapshots(reading)
     projected = Projected(engine)
@@ -207,6 +215,7 @@ def create(
     now = Now(engine)
     live = Live(reading, projected, limits)
     clients = Clients(limits.requests_per_s_max, limits.requests_burst_max)
+    probes = Probes(reading.url, ready)
 
     def context(min_position: int) -> Context:
         """What a request carries that must see this position."""
@@ -224,6 +233,7 @@ def create(
                 await listening
             await now.close()
             await live.close()
+            probes.close()
 
     return App(
         context,
@@ -236,12 +246,14 @@ def create(
         clients=clients,
         origins=origins,
         layers=[
+            watching.Watching,
             *([cast(Layer, partial(ProxyHeadersMiddleware, trusted_hosts=[*trusted_proxies]))] * bool(trusted_proxies)),
             partial(SecurityHeaders, shared=bool(origins)),
             *([partial(CORSMiddleware, allow_origins=origins, **_SHARED)] * bool(origins)),
             partial(Admission, limits=limits, clients=clients),
         ],
+        metrics=probes.metrics(),
         debug=debug,
-        routes=[*tiles.routes(engine), *site.routes()],
+        routes=[*probes.routes(), *tiles.routes(engine), *site.routes()],
         lifespan=lifespan,
     )

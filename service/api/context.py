@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from time import perf_counter
 from typing import Any, Final, TypeVar, cast
 
 import psycopg
@@ -15,6 +16,7 @@ from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
+from service.api import watching
 from service.api.plans import Request
 from service.domain.errors import NothingProjected, NotYetProjected, TimedOut
 from service.log import NewEvent, Outcome
@@ -88,6 +90,9 @@ class _Reading:
             finally:
                 with self._cancelling:
                     self._raw = None
+                if self._given_up:
+                    # Its place is taken by another: what was to cancel it may come late.
+                    conn.invalidate()
 
     def give_up(self) -> None:
         """End it soon. Nobody waits for that, as the database may not answer."""
@@ -106,12 +111,22 @@ class _Reading:
             time.sleep(_CANCEL_AGAIN_S)
 
 
+#: How far the log is projected, and since when the first entry waited that was not seen projected before.
+_FOLLOW: Final = """
+    SELECT g.position, extract(epoch FROM clock_timestamp() - e.recorded_at)::float8 AS waited_s
+      FROM onrecord.generation g
+      LEFT JOIN onrecord.event e ON e.position = %(seen)s::bigint + 1 AND e.position <= g.position
+     WHERE g.live
+"""
+
+
 class Projected:
     """How far the log is projected, as far as this process has heard, for those who wait."""
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self.position = 0
+        self._seen: int | None = None  # the same, but for what was projected before anybody looked.
         self._moved = asyncio.Condition()
         self._waiting = 0
 
@@ -129,10 +144,11 @@ class Projected:
             await conn.exec_driver_sql(f"LISTEN {CHANNEL}")
             raw: Any = (await conn.get_raw_connection()).driver_connection
             while True:
-                position = (
-                    await conn.exec_driver_sql("SELECT position FROM onrecord.generation WHERE live")
-                ).scalar_one_or_none()
-                await self._move(position or 0)
+                found = (await conn.exec_driver_sql(_FOLLOW, {"seen": self._seen})).one_or_none()
+                self._seen = seen = 0 if found is None else found.position
+                if found is not None and found.waited_s is not None:
+                    watching.PROJECTION_S.observe(found.waited_s)
+                await self._move(seen)
                 async for _ in raw.notifies(timeout=_POLL_S if self._waiting else 1.0, stop_after=1):
                     pass
 
@@ -219,4 +235,7 @@ class Context:
         Raises NotYetProjected as `read` does, and before anything is recorded.
         """
         await self.caught_up()
-        return await self.appending.append(new)
+        began = perf_counter()
+        outcomes = await self.appending.append(new)
+        watching.appended(new, outcomes, perf_counter() - began)
+        return outcomes

@@ -7,6 +7,7 @@ import strawberry
 from strawberry.types import Info
 
 from service import log, projector
+from service.api import watching
 from service.api.context import Context
 from service.api.fields import arg, related
 from service.api.inputs import ArticleInput, as_sent, to_article
@@ -294,6 +295,7 @@ async def _decide(info: Info[Context, Any], kind: type[Decision], given: dict[st
     try:
         event = documents.validated(kind, given)
     except DocumentInvalid as error:
+        watching.refused(error.code, str(error))
         told = [as_sent(problem) for problem in error.problems]
         return CurationRefused(**_told(DocumentInvalid(told)))
     context = info.context
@@ -370,6 +372,7 @@ async def _record(info: Info[Context, Any], inputs: list[ArticleInput], wait_s: 
         try:
             articles.append(to_article(given))
         except DocumentInvalid as error:
+            watching.refused(error.code, str(error))
             articles.append(_refused(error))
     good = [each for each in articles if isinstance(each, documents.Article)]
     new = [NewEvent.of_article(article, actor=info.context.actor) for article in good]
@@ -403,7 +406,7 @@ async def _append(
 
 def _outcome(outcome: Outcome, article: Any, warnings: list[Problem], *, projected: bool) -> Any:
     match outcome:
-        case Appended(position, recorded_at):
+        case Appended(position, recorded_at, _):
             return ArticleAccepted(
                 position=Position(position),
                 recorded_at=Instant(recorded_at),

@@ -21,12 +21,12 @@ from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext, ExecutionResult
 
+from service.api import watching
 from service.api.context import Context
 from service.api.fields import LOAD, Failure
 from service.api.mutation import Mutation
 from service.api.plans import Invalid, Request, Sent, Told, reader, type_name
 from service.api.query import Query
-from service.api.refusals import TOLD
 from service.api.scalars import SCALARS, instant_text
 from service.api.subscription import Subscription
 from service.api.types import Article, Claim, Event, Outlet, Speaker, Statement
@@ -83,14 +83,14 @@ def code_of(error: GraphQLError) -> str:
 
 
 def formatted(error: GraphQLError) -> dict[str, Any]:
-    """An error as answers show it: with its code, and nothing of what went on inside."""
+    """An error as answers show it: with its code, and nothing of what went on inside. It is counted as a refusal."""
     code = code_of(error)
-    TOLD[code] += 1
     told = cast("dict[str, Any]", error.formatted)
     if code == "INTERNAL":
         told["message"] = "something went wrong inside; the service's own log says what"
     elif code == DatabaseUnreachable.code:
         told["message"] = "the database cannot be reached; ask again in a moment"
+    watching.refused(code, told["message"])
     return {**told, "extensions": {"code": code}}
 
 
@@ -118,7 +118,9 @@ def answered(data: Any, errors: Sequence[GraphQLError] | None, context: Context)
 async def interpreted(request: Request, sent: Sent, context: Context) -> dict[str, Any]:
     """The answer to a request by the interpreter, as it is sent."""
     context.request = request
-    result = await schema.execute(sent.query, sent.variables, context_value=context, operation_name=sent.name)
+    watching.interpreted()
+    with watching.timed(request.operation):
+        result = await schema.execute(sent.query, sent.variables, context_value=context, operation_name=sent.name)
     assert isinstance(result, ExecutionResult)
     return answered(result.data, result.errors, context)
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from starlette.types import Receive, Scope, Send
 
+from service.api import watching
 from service.api.context import Context
 from service.api.live import Live, Stream
 from service.api.plans import Sent
@@ -54,7 +55,8 @@ class _Answering:
             await self.send(_next(opened) + _COMPLETE)
             return
         try:
-            await self._follow(opened)
+            with watching.streaming("sse"):
+                await self._follow(opened)
         except TooSlow as error:
             await self.send(_next(refused(error)))
         except Exception as error:  # noqa: BLE001 - told and logged as any other request's is

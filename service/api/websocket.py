@@ -14,7 +14,7 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.http.websocket_origin import is_same_origin
 
-from service.api import http
+from service.api import http, watching
 from service.api.context import Context
 from service.api.live import Live, Stream
 from service.api.plans import Sent
@@ -90,6 +90,7 @@ class _Connection:
             code, reason = close.code, close.reason
         except TooSlow as error:
             code, reason = 4413, error.code
+            watching.refused(error.code, str(error))
         except (WebSocketDisconnect, OSError):
             return
         finally:
@@ -170,7 +171,8 @@ class _Connection:
         context = self._context(0)
         opened = await self._live.open(sent, context)
         if isinstance(opened, Stream):
-            refused = await self._follow(id, opened)
+            with watching.streaming("websocket"):
+                refused = await self._follow(id, opened)
         elif "data" in opened:
             refused = None
             await self._send({"id": id, "type": "next", "payload": opened})

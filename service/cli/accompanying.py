@@ -20,7 +20,7 @@ from sqlalchemy import URL
 
 from service import log
 from service.cli.listening import Listener
-from service.cli.logs import set_up_log
+from service.cli.logs import Form, set_up_log
 from service.cli.projecting import Projecting
 from service.cli.running import collect_seldom
 from service.database import engine as engines
@@ -34,13 +34,13 @@ _logger = logging.getLogger("onrecord.projector")
 
 
 @contextlib.contextmanager
-def projected_beside(url: URL, generation: Generation) -> Generator[None]:
+def projected_beside(url: URL, generation: Generation, *, log_form: Form | None = None) -> Generator[None]:
     """A process projects the log of the database at `url` meanwhile; at the end it finishes the batch in hand.
 
     It is started again when it dies, and ends with this process whatever ends that: it
     reads from a pipe of which only this process holds the other end.
     """
-    projector = _Projector(url, generation)
+    projector = _Projector(url, generation, log_form)
     supervising = threading.Thread(target=projector.supervise, name="projector", daemon=True)
     supervising.start()
     try:
@@ -53,9 +53,13 @@ def projected_beside(url: URL, generation: Generation) -> Generator[None]:
 class _Projector:
     """One process after another, until there is to be none."""
 
-    def __init__(self, url: URL, generation: Generation) -> None:
+    def __init__(self, url: URL, generation: Generation, log_form: Form | None) -> None:
         # Through the pipe: others may read the arguments of a process, and the URL may hold a password.
-        told = {"url": url.render_as_string(hide_password=False), "generation": asdict(generation)}
+        told = {
+            "url": url.render_as_string(hide_password=False),
+            "generation": asdict(generation),
+            "log_form": log_form,
+        }
         self._told = json.dumps(told).encode() + b"\n"
         self._turn = threading.Lock()
         self._ending = threading.Event()
@@ -121,9 +125,9 @@ def main() -> None:
     told = sys.stdin.buffer.readline()
     if not told:
         return
-    set_up_log()
-    collect_seldom()
     sent = json.loads(told)
+    set_up_log(sent["log_form"])
+    collect_seldom()
     engine = engines.create(sent["url"], pool_size=2)
     stopping = threading.Event()
 

@@ -499,7 +499,7 @@ def status() -> None:
     current = _settings()
     from service.cli import state
 
-    state.show_status(current)
+    raise typer.Exit(state.show_status(current))
 
 
 @app.command(rich_help_panel=_KEEP)

@@ -16,6 +16,7 @@ from service import log, tree
 from service.cli import opening, terminal
 from service.cli.listening import Listener
 from service.config import Settings
+from service.database import schema
 from service.domain.errors import OnrecordError
 from service.proof import Checkpoint, ProofInvalid
 from service.tree import SignedCheckpoint, Signer
@@ -52,11 +53,12 @@ class Integrating:
         """Integrate and sign until the log has nothing new; returns the newest checkpoint, which is kept by then.
 
         A checkpoint is kept only once it is committed, and never one that the kept one
-        is not a part of. Raises what `tree.integrate` and `tree.check_kept` raise.
+        is not a part of. Raises what `schema.check`, `tree.integrate` and `tree.check_kept` raise.
         """
         while True:
             kept = self._kept()
             with self._engine.connect() as conn:
+                schema.check(conn)
                 known = tree.newest(conn)
                 if known is not None and known.note == kept and known.size == log.head(conn):
                     return known

@@ -2,21 +2,27 @@
 
 import logging
 import sys
+from typing import Literal
 
 import structlog
 
+#: How it is written: lines for people, or a JSON object a line.
+Form = Literal["text", "json"]
 
-def set_up_log() -> None:
-    """Write it to standard error: lines for people on a terminal, JSON elsewhere."""
+
+def set_up_log(form: Form | None) -> None:
+    """Write it to standard error; unless its form is given, for people on a terminal, as JSON elsewhere."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
     ]
-    if sys.stderr.isatty():
+    if form == "text" or (form is None and sys.stderr.isatty()):
         drawn: list[structlog.typing.Processor] = [
-            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+            # Quoted, since what a stranger sent may hold what a terminal would obey.
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback, repr_native_str=True)
         ]
     else:
         drawn = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]

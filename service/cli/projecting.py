@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 
 from service import projector, tables
 from service.cli.listening import Listener
+from service.database import schema
 from service.domain.errors import OnrecordError
 from service.projector import Generation, Progress, Projector
 
@@ -23,9 +24,10 @@ _RETRY_S: Final = 30.0
 #: No request on the old read tables takes longer, so they may go then.
 _REQUEST_S_MAX: Final = 60.0
 
-#: Where the log ends, and which read tables are live: all that is to be known before a batch.
+#: Where the log ends, which read tables are live, and whose schema it is: all that is to be known before a batch.
 _LOOK: Final = """
-    SELECT coalesce(max(e.position), 0), (SELECT g.generation FROM onrecord.generation g WHERE g.live)
+    SELECT coalesce(max(e.position), 0), (SELECT g.generation FROM onrecord.generation g WHERE g.live),
+           (SELECT v.version_num FROM onrecord.alembic_version v)
       FROM onrecord.event e
 """
 
@@ -64,6 +66,7 @@ class Projecting:
         # For single statements. A rollback, which ends a transaction that only read, would
         # also have the connection forget all that it prepared, the batch's statements too.
         self._by_statement = engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._revision = schema.revision()
         self._failure: Exception | None = None  # where `stopped` was raised, for the service's own log
         self._use(generation)
 
@@ -98,11 +101,15 @@ class Projecting:
 
         What the database has refused is tried again in smaller batches, so that
         all before the one event at fault is projected. Raises what a lost
-        connection raises, and `Superseded`; then it may be called again.
+        connection raises, `Superseded`, and what `schema.check` raises of a database that
+        was migrated meanwhile; then it may be called again.
         """
         while True:
             with self._by_statement.connect() as conn:
-                head, live = conn.exec_driver_sql(_LOOK).one()
+                head, live, revision = conn.exec_driver_sql(_LOOK).one()
+                if revision != self._revision:
+                    # It was migrated meanwhile: another program's tables are not written to.
+                    schema.check(conn)
             if live != self._generation.generation:
                 self._follow()
             if head <= self.position:
@@ -139,7 +146,8 @@ class Projecting:
                     continue
                 if self.stopped.because != told:
                     told = self.stopped.because
-                    _logger.error("the projector stopped: %s", told, exc_info=self._failure)
+                    at = {"position": self.stopped.stopped_at}
+                    _logger.error("the projector stopped: %s", told, exc_info=self._failure, extra=at)
                 stopping.wait(_RETRY_S)
             except Superseded:
                 _logger.warning("the projector ended: another onrecord projects into other read tables")

@@ -1,12 +1,13 @@
 """`onrecord serve` and `onrecord project`: what runs until it is told to stop."""
 
 import asyncio
+import contextlib
 import dataclasses
 import logging
 import socket
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Final
@@ -45,8 +46,13 @@ def serve(
 
     A second signal waits for neither. `started` is called with the address once it answers.
     """
-    set_up_log()
-    with listening, opening.found(settings) as found, opening.opened(found) as engine:
+    set_up_log(settings.log)
+    with (
+        listening,
+        _measured(settings) as measured,
+        opening.found(settings) as found,
+        opening.opened(found) as engine,
+    ):
         signing = Integrating.of(engine, settings)
         # Before anything is answered from a log that is not what was signed.
         signing.check()
@@ -57,19 +63,22 @@ def serve(
             console = terminal.out()
             console.print(Text.assemble("Onrecord answers at ", (f"{address}/graphql", "bold")))
             console.print(Text.assemble("A browser shows its record at ", (f"{address}/", "bold")))
+            if measured is not None:
+                console.print(Text(f"Prometheus finds its metrics at {_address(measured)}/metrics", "faint"))
             console.print(Text(f"It keeps its record in {found.where}; Ctrl-C stops it.", "faint"))
             if started is not None:
                 started(address)
             sys.stdout.flush()
 
-        with accompanying.projected_beside(found.url, generation), integrating.in_background(signing, engine):
-            _answer(listening, found, settings, announce, debug=debug)
+        beside = accompanying.projected_beside(found.url, generation, log_form=settings.log)
+        with beside, integrating.in_background(signing, engine):
+            _answer(listening, measured, found, settings, announce, debug=debug)
     terminal.say("Stopped.")
 
 
 def project(settings: Settings, *, once: bool) -> None:
     """Project until told to stop, or `once` until the beliefs are up to date."""
-    set_up_log()
+    set_up_log(settings.log)
     with opening.open_database(settings) as engine:
         generation = projecting.prepared(engine, settings.policies.split())
         projector = Projecting(engine, generation)
@@ -89,14 +98,17 @@ def project(settings: Settings, *, once: bool) -> None:
         terminal.out().print(f"The beliefs are up to date, at position {projector.position:,}; {new} new.")
 
 
-def bound(host: str, port: int) -> socket.socket:
-    """A socket at this address, before anything else is begun that would have to be undone."""
+def bound(
+    host: str, port: int, *, named: tuple[str, str] = ("--host or ONRECORD_HOST", "--port or ONRECORD_PORT")
+) -> socket.socket:
+    """A socket at this address, before anything else is begun that would have to be undone.
+
+    `named`: by what another host and another port are chosen.
+    """
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise TyperException(
-            f"There is no address {host}: {error.strerror}. Choose another with --host or ONRECORD_HOST."
-        ) from None
+        raise TyperException(f"There is no address {host}: {error.strerror}. Choose another with {named[0]}.") from None
     made = socket.socket(family, kind, protocol)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -107,7 +119,7 @@ def bound(host: str, port: int) -> socket.socket:
         made.close()
         raise TyperException(
             f"Port {port} at {host} cannot be used: {error.strerror}. "
-            "Choose another with --port or ONRECORD_PORT; 0 takes a free one."
+            f"Choose another with {named[1]}; 0 takes a free one."
         ) from None
     return made
 
@@ -139,11 +151,37 @@ class _Server(uvicorn.Server):
         self.should_exit = True
 
 
+class _Beside(uvicorn.Server):
+    """Uvicorn beside another, which hears the signals, says what there is to say and ends it."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        yield
+
+
+@contextlib.contextmanager
+def _measured(settings: Settings) -> Generator[socket.socket | None]:
+    """The socket at which metrics are asked for; None where none is set."""
+    if settings.metrics_port is None:
+        yield None
+        return
+    named = ("ONRECORD_METRICS_HOST", "ONRECORD_METRICS_PORT")
+    with bound(settings.metrics_host, settings.metrics_port, named=named) as made:
+        yield made
+
+
 def _answer(
-    listening: socket.socket, found: opening.Place, settings: Settings, announce: Callable[[], None], *, debug: bool
+    listening: socket.socket,
+    measured: socket.socket | None,
+    found: opening.Place,
+    settings: Settings,
+    announce: Callable[[], None],
+    *,
+    debug: bool,
 ) -> None:
     from service.api.app import create
     from service.api.limits import Limits
+    from service.api.probes import Readiness
     from service.cli import connecting
 
     limits = Limits(**{each.name: getattr(settings, each.name) for each in dataclasses.fields(Limits)})
@@ -160,8 +198,10 @@ def _answer(
         limits=limits,
         origins=settings.cors_origins.split(),
         trusted_proxies=settings.trusted_proxies.split(),
+        ready=Readiness(settings.ready_lag_positions, settings.ready_lag_s, settings.ready_unsigned_s),
         debug=debug,
     )
+    beside = _Beside(uvicorn.Config(app.metrics, log_config=None, access_log=False, lifespan="off"))
     config = uvicorn.Config(
         app,
         http=connecting.limited(limits),
@@ -182,9 +222,13 @@ def _answer(
     async def answer() -> None:
         # A thread for each connection: who reads slowly does not hold up the others.
         asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(_CONNECTIONS_MAX, "onrecord-read"))
+        measuring = measured and asyncio.create_task(beside.serve([measured]))
         try:
             await _Server(config, announce, app.end_streams).serve([listening])
         finally:
+            if measuring is not None:
+                beside.should_exit = True
+                await measuring
             await engine.dispose()
             reading.dispose()
 

@@ -31,10 +31,14 @@ def version() -> str:
         return "(not installed)"
 
 
-def show_status(settings: Settings) -> None:
-    """Print how the database, the log and the projection are. Changes nothing, and migrates nothing."""
+def show_status(settings: Settings) -> int:
+    """Print how the database, the log and the projection are. Changes nothing, and migrates nothing.
+
+    Returns the exit status: 1 where the database was made for a newer program.
+    """
     rows: list[tuple[str, str]] = [("onrecord", version())]
     warnings: list[str] = []
+    newer = False
     with opening.found(settings) as place:
         rows.append(("database", place.where))
         engine = engines.create(place.url, pool_size=1)
@@ -45,7 +49,8 @@ def show_status(settings: Settings) -> None:
                     schema.check(conn)
                 except (SchemaBehind, SchemaAhead) as error:
                     rows.append(("schema", f"{error.found or 'none yet'}; this program needs {error.wanted}"))
-                    if not place.embedded or isinstance(error, SchemaAhead):
+                    newer = isinstance(error, SchemaAhead)
+                    if not place.embedded or newer:
                         warnings.append(f"{error}.")
                 else:
                     rows.append(("schema", "up to date"))
@@ -58,6 +63,7 @@ def show_status(settings: Settings) -> None:
     terminal.show(table)
     for warning in warnings:
         terminal.warn(warning)
+    return int(newer)
 
 
 def show_settings(settings: Settings) -> None:

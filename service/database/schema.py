@@ -6,6 +6,7 @@ version table. The read tables are made by the projector, not here.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
@@ -53,7 +54,7 @@ def migrate(owner_engine: Engine, *, metadata: MetaData, service_role: str) -> M
             conn.execute(text(f"SET LOCAL lock_timeout = '{_LOCK_WAIT_S}s'"))
             conn.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
             before = _revision(conn) if _version_table(conn) is not None else None
-            wanted = _wanted()
+            wanted = revision()
             if before is not None and before not in _known():
                 raise SchemaAhead(found=before, wanted=wanted)
             if not conn.dialect.has_schema(conn, SCHEMA):
@@ -78,7 +79,7 @@ def migrate(owner_engine: Engine, *, metadata: MetaData, service_role: str) -> M
 
 def check(conn: Connection) -> None:
     """Raise `SchemaBehind` or `SchemaAhead` unless the database is what this program was written for."""
-    wanted = _wanted()
+    wanted = revision()
     found = _revision(conn) if _version_table(conn) else None
     if found == wanted:
         return
@@ -94,18 +95,21 @@ def _migrations() -> Path:
     return inside if inside.is_dir() else service.with_name("migrations")
 
 
-def _scripts() -> ScriptDirectory:
-    return ScriptDirectory(str(_migrations()))
+@lru_cache
+def _scripts(migrations: Path) -> ScriptDirectory:
+    # Read once: a program asks now and then, and its migrations are those it was started with.
+    return ScriptDirectory(str(migrations))
 
 
-def _wanted() -> str:
-    wanted = _scripts().get_current_head()
+def revision() -> str:
+    """The revision that this program was written for."""
+    wanted = _scripts(_migrations()).get_current_head()
     assert wanted is not None
     return wanted
 
 
 def _known() -> set[str]:
-    return {script.revision for script in _scripts().walk_revisions()}
+    return {script.revision for script in _scripts(_migrations()).walk_revisions()}
 
 
 def _version_table(conn: Connection) -> bool | None:

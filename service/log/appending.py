@@ -57,6 +57,7 @@ class Appended:
 
     position: int
     recorded_at: datetime
+    event_id: UUID
 
 
 Outcome = Appended | Repeated | Refused
@@ -95,13 +96,14 @@ def append(conn: Connection, new: Sequence[NewEvent], *, wait_s_max: float = 5.0
             end = End(position, recorded_at, end.now)
             type = events.type_of(each.event)
             rows = register.enter(each.event, position)
+            event_id = uuid4()
             added.append(
                 _Added(
-                    *(position, uuid4(), type, events.TYPES[type][1], recorded_at, each.actor),
+                    *(position, event_id, type, events.TYPES[type][1], recorded_at, each.actor),
                     *(each.payload, each.payload_sha256, rows),
                 )
             )
-            outcome = Appended(position, recorded_at)
+            outcome = Appended(position, recorded_at, event_id)
             if isinstance(each.event, TextErased):
                 erased.append(bytes.fromhex(each.event.text_sha256))
         outcomes.append(outcome)
