@@ -65,6 +65,11 @@ class Settings(BaseSettings):
     port: int = Field(
         default=8000, ge=0, le=65535, description="port that `onrecord serve` listens on; 0 takes a free one"
     )
+    without_token: Literal["write", "read", "nothing"] = Field(
+        default="write",
+        description="what may be done without a token: `write`, which is refused unless HOST is this machine's own "
+        "(127.0.0.1, ::1); `read`; or `nothing`. Behind a proxy, HOST does not say who comes: set it",
+    )
     metrics_host: str = Field(default="127.0.0.1", description="address that METRICS_PORT is at")
     metrics_port: int | None = Field(
         default=None,
@@ -130,8 +135,11 @@ class Settings(BaseSettings):
         default=100, gt=0, description="how many operations may go on at once over one WebSocket"
     )
     connections_max: int = Field(default=1_000, gt=0, description="how many connections may be open at once")
-    requests_per_s_max: float = Field(
-        default=100, ge=0, description="how many requests a second a client may send in the long run; 0 is any number"
+    requests_per_s_max: float | None = Field(
+        default=None,
+        ge=0,
+        description="how many requests a second a client may send in the long run, 0 for any number; "
+        "by default 100, and any number where HOST is this machine's own",
     )
     requests_burst_max: int = Field(
         default=1_000, gt=0, description="how many requests a client may send at once, after it sent none for a while"

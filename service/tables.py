@@ -255,6 +255,24 @@ checkpoint = Table(
 #: What was signed stays too.
 GUARDED_TREE: Final = (log_identity, checkpoint)
 
+# --- the tokens -------------------------------------------------------------------
+
+#: Who may do what. A row stays when its token is revoked, since what was sent with it names it.
+token = Table(
+    "token",
+    log_metadata,
+    Column("sha256", LargeBinary, primary_key=True),
+    Column("name", Key, nullable=False),
+    Column("scopes", ARRAY(Text), nullable=False),
+    Column("created_at", DateTime(timezone=True), nullable=False),
+    Column("expires_at", DateTime(timezone=True), nullable=False),
+    Column("revoked_at", DateTime(timezone=True)),
+    CheckConstraint("octet_length(sha256) = 32", name="sha256"),
+    CheckConstraint("cardinality(scopes) > 0", name="scopes"),
+    CheckConstraint("expires_at > created_at", name="expires_at"),
+    info={"service_may": "SELECT"},
+)
+
 # --- the read side ----------------------------------------------------------------
 
 read_metadata = MetaData(naming_convention=_NAMES)

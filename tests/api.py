@@ -17,6 +17,7 @@ import pytest
 from starlette.types import ASGIApp
 
 from service import log, projector
+from service.api.access import Access
 from service.api.app import create
 from service.api.context import reads_snapshots
 from service.api.limits import Limits
@@ -27,6 +28,7 @@ from service.domain import article as documents
 from service.domain.article import Article
 from service.domain.events import Event
 from service.domain.policies import NAMES
+from service.domain.scopes import Scope
 from service.log import NewEvent
 from service.projector import Generation, Projector
 from service.queries.snapshot import View, view
@@ -64,12 +66,19 @@ class Api:
     """
 
     def __init__(
-        self, database: Database, *, listening: bool = True, limits: Limits = LIMITS, origins: Sequence[str] = ()
+        self,
+        database: Database,
+        *,
+        listening: bool = True,
+        without_token: frozenset[Scope] = frozenset(Scope),
+        limits: Limits = LIMITS,
+        origins: Sequence[str] = (),
     ) -> None:
         self._service_url = database.service_url
         self.engine = engines.create(database.service_url)
         self._writing = engines.create_async(database.service_url)
         self._reading = engines.create(database.service_url)
+        self.without_token = without_token
         self._listening, self._limits, self._origins = listening, limits, origins
         self._projector: Projector | None = None
         self.ways: Sequence[str] = WAYS
@@ -83,7 +92,7 @@ class Api:
             self._app = app = create(
                 engine=self._writing,
                 reading=self._reading,
-                actor="token:desk",
+                access=Access(self._writing, without_token=self.without_token),
                 limits=self._limits,
                 origins=self._origins,
             )
@@ -110,7 +119,7 @@ class Api:
         return self._runner.run(self._client.request(method, path, **request))
 
     def _asking(self, stack: contextlib.ExitStack, app: ASGIApp) -> httpx.AsyncClient:
-        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://onrecord")
+        client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://localhost")
         stack.callback(lambda: self._runner.run(client.aclose()))
         return client
 

@@ -15,9 +15,11 @@ import uvicorn
 from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import ClientConnection, connect
 
+from service.api.access import Access
 from service.api.app import create
 from service.api.limits import Limits
 from service.database import engine as engines
+from service.domain.scopes import Scope
 from tests.api import LIMITS
 from tests.conftest import Database
 
@@ -37,9 +39,11 @@ class Service:
         port: int = 0,
         slow_s: float = 10,
         buffer_bytes: int | None = None,
+        without_token: frozenset[Scope] = frozenset(Scope),
         limits: Limits = LIMITS,
         **options: Any,
     ) -> None:
+        self._without_token = without_token
         self._database, self._slow_s, self._options = database, slow_s, {"limits": limits, **options}
         self._listening = socket.socket()
         self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -70,7 +74,8 @@ class Service:
         named = {"connect_args": {"application_name": NAME}}
         writing = engines.create_async(self._database.service_url, **named)
         reading = engines.create(self._database.service_url, **named)
-        app = create(engine=writing, reading=reading, actor="token:desk", slow_s=self._slow_s, **self._options)
+        access = Access(writing, without_token=self._without_token)
+        app = create(engine=writing, reading=reading, access=access, slow_s=self._slow_s, **self._options)
         config = uvicorn.Config(app, log_config=None, ws_per_message_deflate=False, timeout_graceful_shutdown=5)
         self._server, self._app = _Server(config, self._answers), app
         await self._server.serve([self._listening])

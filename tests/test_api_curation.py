@@ -108,7 +108,7 @@ def test_a_decision_is_an_event_with_its_reason_and_who_sent_it(gas: Api, mutati
         "position": 4,
         "recordedAt": found["recordedAt"],
         "projected": True,
-        "event": {"type": kind, "payload": {**payload, "reason": reason}, "actor": "token:desk"},
+        "event": {"type": kind, "payload": {**payload, "reason": reason}, "actor": "anonymous"},
     }
     assert {each["slug"] for each in told} == {"mergeClaims": {"gas-cut", "gas-flows"}, "ruleClaim": {"gas-cut"}}.get(
         mutation, set()

@@ -87,7 +87,7 @@ def test_an_article_is_recorded_and_its_beliefs_hold_when_the_answer_comes(desk:
     }
     assert answer["extensions"]["log"] == {"position": 1, "head": 1}
     event = desk.ask("{ event(position: 1) { recordedAt actor type } }")["event"]
-    assert event == {"recordedAt": recorded_at, "actor": "token:desk", "type": "ArticleRecorded"}
+    assert event == {"recordedAt": recorded_at, "actor": "anonymous", "type": "ArticleRecorded"}
 
 
 def test_every_field_of_a_document_is_recorded(desk: Api):

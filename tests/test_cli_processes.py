@@ -12,6 +12,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy import Engine, create_engine, text
 from websockets.exceptions import ConnectionClosed
@@ -20,6 +21,8 @@ from websockets.typing import Subprotocol
 
 from service import log
 from service.cli.listening import Listener
+from service.cli.serving import bound
+from service.config import Settings
 from tests.builders import article, asserts, document, raw
 from tests.conftest import Database
 from tests.processes import ROOT, WAIT_S_MAX, Process, Start, ask, eventually, projected, record
@@ -41,6 +44,40 @@ def test_the_service_answers_projects_what_others_record_and_stops_when_told(sta
     assert ask(address, query) == {"claim": {"belief": {"state": "ASSERTED"}}}
     assert service.ends(signal.SIGTERM) == 0
     assert "Stopped." in list(service.err.queue)
+
+
+def test_the_service_does_not_start_where_strangers_could_write(start: Start):
+    refused = start("serve", "--host", "0.0.0.0", "--port", "0")
+    assert refused.ends() == 1
+    (said,) = list(refused.err.queue)
+    assert "without a token they could write" in said
+    assert "ONRECORD_WITHOUT_TOKEN=read" in said
+    bound(Settings(without_token="read"), "0.0.0.0", 0).close()
+
+
+def test_who_may_write_is_asked_of_the_tokens(start: Start, engine: Engine, database: Database):
+    service = start("serve", "--port", "0", without_token="read")
+    service.line("Nobody may write: no token for it is in force", service.err)
+    address = service.line(r"answers at (http://127\.0\.0\.1:\d+/graphql)")[1]
+    record(engine, article("a", nato=asserts("x")))
+    owner_url = database.owner_url.render_as_string(hide_password=False)
+    made = start("token", "create", "desk", "--scope", "curate", owner_url=owner_url)
+    assert made.ends() == 0
+    (token,) = list(made.out.queue)
+
+    def rule(**headers: str) -> httpx.Response:
+        query = 'mutation { ruleClaim(claim: "x", state: DENIED, reason: "Why.") { __typename } }'
+        return httpx.post(address, json={"query": query}, headers=headers, timeout=WAIT_S_MAX)
+
+    assert rule().json()["errors"][0]["extensions"]["code"] == "UNAUTHENTICATED"
+    assert rule(authorization=f"Bearer {token}").json()["data"] == {"ruleClaim": {"__typename": "CurationAccepted"}}
+    assert start("token", "revoke", "desk", owner_url=owner_url).ends() == 0
+    eventually(lambda: rule(authorization=f"Bearer {token}").status_code == 401)
+    service.line('"code": "UNAUTHENTICATED"', service.err)
+    assert not any(token in line for line in list(service.err.queue))
+    with engine.connect() as conn:
+        assert conn.scalar(text("SELECT actor FROM onrecord.event WHERE position = 2")) == "token:desk"
+    assert service.ends(signal.SIGTERM) == 0
 
 
 def test_the_projector_outlives_its_connections(start: Start, engine: Engine, database: Database):

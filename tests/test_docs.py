@@ -99,7 +99,11 @@ def test_commands_and_targets_exist(page: Path):
     targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for command, rest in re.findall(r"\bonrecord ([a-z][\w-]*)(.*)", code(page)):
         assert command in group.commands
-        options = {option for each in group.commands[command].params for option in each.opts}
+        named = group.commands[command]
+        if isinstance(named, TyperGroup) and (within := re.match(r" ([a-z][\w-]*)", rest)):
+            assert within[1] in named.commands, f"{command} {within[1]}"
+            named = named.commands[within[1]]
+        options = {option for each in named.params for option in each.opts}
         for option in re.findall(r"--[\w-]+", rest):
             assert option in options, f"{command} {option}"
     for target in re.findall(r"^make (\w+)", code(page), re.MULTILINE):

@@ -469,6 +469,7 @@ def test_each_append_and_each_refusal_is_one_line(start: Start):
         "position": 1,
         "type": "ArticleRecorded",
         "actor": "anonymous",
+        "address": "127.0.0.1",
         "operation": "recordArticle",
         "request_id": f"r{len(body)}",
     }

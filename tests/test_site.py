@@ -18,7 +18,9 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from starlette.applications import Starlette
 
 from service.api import site
+from service.api.access import Access
 from service.api.app import create
+from service.domain.scopes import Scope
 from tests.web import WEB, run
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -116,7 +118,9 @@ def test_no_path_leads_out_of_the_folder() -> None:
 
 def test_what_others_answer_stays_theirs() -> None:
     """The log's tiles and GraphQL know better what there is below their paths."""
-    app = create(engine=create_async_engine(NOWHERE), reading=create_engine(NOWHERE), actor="anonymous")
+    engine = create_async_engine(NOWHERE)
+    access = Access(engine, without_token=frozenset({Scope.READ}))
+    app = create(engine=engine, reading=create_engine(NOWHERE), access=access)
     assert get("/", app=app).status_code == 200
     assert get("/tile/0/x", app=app).headers["content-type"].startswith("text/plain")
     assert "script-src" not in get("/graphql", app=app).headers["content-security-policy"]

@@ -16,8 +16,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from service.api import http, racing, site, sse, tiles, watching, websocket
+from service.api.access import Access, Sender, sender
 from service.api.admission import Admission, Clients
 from service.api.answers import Answer, Answers, Moment, Now
+from service.api.authenticating import Authenticating
 from service.api.context import Context, Projected, reads_snapshots
 from service.api.fields import Kept
 from service.api.headers import SecurityHeaders
@@ -51,7 +53,7 @@ class App(Starlette):
 
     def __init__(
         self,
-        context: Callable[[int], Context],
+        context: Callable[..., Context],
         answers: Answers,
         now: Now,
         live: Live,
@@ -116,7 +118,7 @@ class App(Starlette):
             (watching.not_modified if known.etag in asked.known else watching.known)()
             await _give(send, asked, known)
             return
-        sent, context = asked.sent(), self._context(asked.min_position)
+        sent, context = asked.sent(), self._context(sender(scope), asked.min_position)
         if asked.media is not Media.EVENTS:
             request = Request.of(graphql_schema, sent, self._limits)
             if request.operation.operation is not OperationType.SUBSCRIPTION:
@@ -192,7 +194,7 @@ def create(
     *,
     engine: AsyncEngine,
     reading: Engine,
-    actor: str,
+    access: Access,
     compiled: bool = True,
     answers_bytes: int = 64 * 1024 * 1024,
     slow_s: float = 10,
@@ -202,7 +204,7 @@ def create(
     ready: Readiness = Readiness(),  # noqa: B008 - it is frozen
     debug: bool = False,
 ) -> App:
-    """The service's app. Its events are sent by `actor`, through `engine`; queries read through `reading`, in threads.
+    """The service's app. It writes through `engine`; queries read through `reading`, in threads; `access` says who may.
 
     Queries are answered by compiled plans, unless `compiled` is switched off, and what
     they answered is kept in `answers_bytes`. Both change how long it takes, and nothing else.
@@ -213,13 +215,13 @@ def create(
     projected = Projected(engine)
     appending = Grouping(engine)
     now = Now(engine)
-    live = Live(reading, projected, limits)
+    live = Live(reading, projected, access, limits)
     clients = Clients(limits.requests_per_s_max, limits.requests_burst_max)
     probes = Probes(reading.url, ready)
 
-    def context(min_position: int) -> Context:
+    def context(sender: Sender, min_position: int = 0) -> Context:
         """What a request carries that must see this position."""
-        return Context(engine, reading, projected, appending, actor, limits.request_s_max, min_position)
+        return Context(engine, reading, projected, appending, sender, limits.request_s_max, min_position)
 
     @contextlib.asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -251,6 +253,7 @@ def create(
             partial(SecurityHeaders, shared=bool(origins)),
             *([partial(CORSMiddleware, allow_origins=origins, **_SHARED)] * bool(origins)),
             partial(Admission, limits=limits, clients=clients),
+            partial(Authenticating, access=access),
         ],
         metrics=probes.metrics(),
         debug=debug,

@@ -17,6 +17,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from service.api import watching
+from service.api.access import Sender
 from service.api.plans import Request
 from service.domain.errors import NothingProjected, NotYetProjected, TimedOut
 from service.log import NewEvent, Outcome
@@ -186,7 +187,7 @@ class Context:
     reading: Engine
     projected: Projected
     appending: Grouping
-    actor: str
+    sender: Sender
     read_s_max: float  #: how long it may read.
     min_position: int = 0  #: what the request must at least see.
     request: Request | None = None  #: its operation, once it is known.

@@ -19,6 +19,8 @@ LOAD: Final = "load"
 KEPT: Final = "kept"
 #: Where a subscription's metadata names how its stream begins.
 STREAM: Final = "stream"
+#: Where a mutation's metadata names the scope that it needs.
+NEEDS: Final = "needs"
 #: Where a type keeps how its fields are read off a row.
 READS: Final = "__reads__"
 

@@ -24,6 +24,7 @@ from service.domain.errors import (
     BodyTooLarge,
     BodyTooSlow,
     DatabaseUnreachable,
+    Forbidden,
     MethodNotAllowed,
     NotAcceptable,
     NothingProjected,
@@ -34,6 +35,7 @@ from service.domain.errors import (
     RequestUnreadable,
     TimedOut,
     TooManyRequests,
+    Unauthenticated,
     UnsupportedMediaType,
 )
 
@@ -53,6 +55,8 @@ class Media(Enum):
 
 #: What a code is told by, but for requests that are well-formed and invalid; 400 for all others.
 _STATUS: Final = {
+    Unauthenticated.code: 401,
+    Forbidden.code: 403,
     RequestMalformed.code: 422,
     OriginRefused.code: 403,
     MethodNotAllowed.code: 405,
@@ -240,6 +244,8 @@ async def refuse(scope: Scope, send: Send, error: OnrecordError | Invalid) -> No
     match error:
         case MethodNotAllowed():
             headers.append((b"allow", error.allowed.encode()))
+        case Unauthenticated():
+            headers.append((b"www-authenticate", b'Bearer realm="onrecord"'))
         case TooManyRequests():
             headers.append((b"retry-after", b"%d" % max(1, -(-error.wait_s // 1))))
         case BodyTooLarge() | BodyTooSlow():

@@ -24,6 +24,7 @@ from graphql import (
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
+from service.api.access import Access, Sender
 from service.api.context import Context, Projected, in_snapshot
 from service.api.limits import Limits
 from service.api.plans import Field, Request, Sent, Unwritten
@@ -107,8 +108,8 @@ class _Feed:
 class Stream:
     """A subscriber's place in a stream."""
 
-    def __init__(self, live: "Live", feed: _Feed, after: Key) -> None:
-        self._live, self._feed, self.after = live, feed, after
+    def __init__(self, live: "Live", feed: _Feed, after: Key, sender: Sender) -> None:
+        self._live, self._feed, self.after, self._sender = live, feed, after, sender
 
     @property
     def cursor(self) -> str:
@@ -116,22 +117,33 @@ class Stream:
         return cursor(self._feed.stream, self.after)
 
     async def next(self) -> Batch:
-        """What follows, as soon as there is something. May be cancelled, and asked again."""
+        """What follows, as soon as there is something. May be cancelled, and asked again.
+
+        Raises Unauthenticated once the token that it was asked for with is in force no longer.
+        """
         while True:
             if self.after == self._feed.stream.end(self.after[0]):
                 await self._live.projected.beyond(self.after[0])
             batch = await self._live.batch(self._feed, self.after)
-            if batch.to != self.after:
+            if batch.to != self.after and await self._may_go_on():
                 self.after = batch.to
                 return batch
             await asyncio.sleep(_AGAIN_S)
+
+    async def _may_go_on(self) -> bool:
+        """Whether the token still lets it; not as long as nobody can say."""
+        try:
+            await self._live.access.still(self._sender)
+        except DatabaseUnreachable:
+            return False
+        return True
 
 
 class Live:
     """All that is streamed."""
 
-    def __init__(self, reading: Engine, projected: Projected, limits: Limits) -> None:
-        self._reading, self.projected, self._limits = reading, projected, limits
+    def __init__(self, reading: Engine, projected: Projected, access: Access, limits: Limits) -> None:
+        self._reading, self.projected, self.access, self._limits = reading, projected, access, limits
         self._kept: OrderedDict[Hashable, asyncio.Future[Any]] = OrderedDict()
         self._ending = asyncio.Event()
 
@@ -158,6 +170,8 @@ class Live:
         So is what refuses a subscription: an answer with `errors`, and without `data`.
         """
         try:
+            # Over a WebSocket it may have come long ago.
+            await self.access.still(context.sender)
             context.request = request = Request.of(graphql_schema, sent, self._limits)
             if request.operation.operation is not OperationType.SUBSCRIPTION:
                 return await interpreted(request, sent, context)
@@ -176,7 +190,7 @@ class Live:
         await context.caught_up()
         stream, key = cast(Begun, await self._read(lambda view: begin(view, arguments)))
         feed = _Feed(request, given, stream, _key(request, field, given, stream))
-        return Stream(self, feed, key)
+        return Stream(self, feed, key, context.sender)
 
     # --- batches --------------------------------------------------------------------
 

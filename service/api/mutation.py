@@ -9,7 +9,7 @@ from strawberry.types import Info
 from service import log, projector
 from service.api import watching
 from service.api.context import Context
-from service.api.fields import arg, related
+from service.api.fields import NEEDS, arg, related
 from service.api.inputs import ArticleInput, as_sent, to_article
 from service.api.scalars import Instant, Position
 from service.api.types import Article, Event, PolicyArgument, Problem, Verdict, event_at
@@ -31,6 +31,7 @@ from service.domain.events import (
 )
 from service.domain.events import Event as Decision
 from service.domain.policies import State
+from service.domain.scopes import Scope
 from service.log import Appended, NewEvent, Outcome, Refused, Repeated
 from service.queries.articles import articles_by_url
 from service.queries.snapshot import View
@@ -145,9 +146,15 @@ Reason = Annotated[str, arg("why, for those who come after; at most 10,000 chara
 Wait = Annotated[float, arg(_WAIT)]
 
 
-@strawberry.type(description="What can be recorded.")
+def _mutation(needs: Scope, *, description: str) -> Any:
+    """A mutation, and the scope that it needs: its description says so, and by it the schema refuses."""
+    said = f"{description} (needs the scope `{needs}`)"
+    return cast(Any, strawberry.mutation)(description=said, metadata={NEEDS: needs})
+
+
+@strawberry.type(description="What can be recorded. Each says which scope a token must have for it.")
 class Mutation:
-    @strawberry.mutation(description="record an article, or its next revision")
+    @_mutation(Scope.RECORD, description="record an article, or its next revision")
     async def record_article(
         self,
         info: Info[Context, Any],
@@ -156,7 +163,7 @@ class Mutation:
     ) -> ArticleOutcome:
         return (await _record(info, [input], wait_seconds))[0]
 
-    @strawberry.mutation(description="record up to 100 articles; one that is refused leaves the others standing")
+    @_mutation(Scope.RECORD, description="record up to 100 articles; one that is refused leaves the others standing")
     async def record_articles(
         self,
         info: Info[Context, Any],
@@ -167,7 +174,7 @@ class Mutation:
             raise BadArgument(f"{len(inputs)} articles are sent; send at most 100 at once")
         return await _record(info, inputs, wait_seconds)
 
-    @strawberry.mutation(description="withdraw an article: from here on its statements count no more")
+    @_mutation(Scope.RECORD, description="withdraw an article: from here on its statements count no more")
     async def retract_article(
         self,
         info: Info[Context, Any],
@@ -179,10 +186,10 @@ class Mutation:
             event = documents.validated(ArticleRetracted, {"url": url, "reason": reason})
         except DocumentInvalid as error:
             return _refused(error)
-        new = NewEvent.of(event, actor=info.context.actor)
+        new = NewEvent.of(event, actor=info.context.sender.actor)
         return (await _append(info, [new], [url], [[]], wait_seconds))[0]
 
-    @strawberry.mutation(description="say what recording an article would do, and record nothing")
+    @_mutation(Scope.RECORD, description="say what recording an article would do, and record nothing")
     async def preview_article(
         self,
         info: Info[Context, Any],
@@ -194,10 +201,10 @@ class Mutation:
         except DocumentInvalid as error:
             return _refused(error)
         asked = None if policy is None or policy is strawberry.UNSET else policies.policy(policy)
-        new = NewEvent.of_article(article, actor=info.context.actor)
+        new = NewEvent.of_article(article, actor=info.context.sender.actor)
         return await info.context.read(lambda view: _preview(view, article, new, asked))
 
-    @strawberry.mutation(description="let a claim count for another from here on, or for the one that it negates")
+    @_mutation(Scope.CURATE, description="let a claim count for another from here on, or for the one that it negates")
     async def merge_claims(
         self,
         info: Info[Context, Any],
@@ -210,7 +217,7 @@ class Mutation:
         given = {"claim": claim, "into": into, "opposite": opposite or None, "reason": reason}
         return await _decide(info, ClaimsMerged, given, wait_seconds)
 
-    @strawberry.mutation(description="let what one speaker says count as said by another from here on")
+    @_mutation(Scope.CURATE, description="let what one speaker says count as said by another from here on")
     async def merge_speakers(
         self,
         info: Info[Context, Any],
@@ -222,7 +229,7 @@ class Mutation:
         given = {"speaker": speaker, "into": into, "reason": reason}
         return await _decide(info, SpeakersMerged, given, wait_seconds)
 
-    @strawberry.mutation(description="undo a merge: from here on everything counts where its own id says")
+    @_mutation(Scope.CURATE, description="undo a merge: from here on everything counts where its own id says")
     async def undo_merge(
         self,
         info: Info[Context, Any],
@@ -232,7 +239,7 @@ class Mutation:
     ) -> CurationOutcome:
         return await _decide(info, MergeUndone, {"position": position, "reason": reason}, wait_seconds)
 
-    @strawberry.mutation(description="say how a claim bears on another: shown, never inferred from")
+    @_mutation(Scope.CURATE, description="say how a claim bears on another: shown, never inferred from")
     async def relate_claims(
         self,
         info: Info[Context, Any],
@@ -245,7 +252,9 @@ class Mutation:
         given = {"claim": claim, "relation": relation, "to": to, "reason": reason}
         return await _decide(info, ClaimsRelated, given, wait_seconds)
 
-    @strawberry.mutation(description="set the state of a claim under every policy, until it is lifted or ruled again")
+    @_mutation(
+        Scope.CURATE, description="set the state of a claim under every policy, until it is lifted or ruled again"
+    )
     async def rule_claim(
         self,
         info: Info[Context, Any],
@@ -256,7 +265,7 @@ class Mutation:
     ) -> CurationOutcome:
         return await _decide(info, ClaimRuled, {"claim": claim, "state": state, "reason": reason}, wait_seconds)
 
-    @strawberry.mutation(description="let the policies decide on a claim again")
+    @_mutation(Scope.CURATE, description="let the policies decide on a claim again")
     async def lift_ruling(
         self,
         info: Info[Context, Any],
@@ -266,7 +275,7 @@ class Mutation:
     ) -> CurationOutcome:
         return await _decide(info, RulingLifted, {"claim": claim, "reason": reason}, wait_seconds)
 
-    @strawberry.mutation(description="choose the policy that is meant where none is named; it moves no belief")
+    @_mutation(Scope.ADMIN, description="choose the policy that is meant where none is named; it moves no belief")
     async def adopt_policy(
         self,
         info: Info[Context, Any],
@@ -276,7 +285,7 @@ class Mutation:
     ) -> CurationOutcome:
         return await _decide(info, PolicyAdopted, {"policy": policy, "reason": reason}, wait_seconds)
 
-    @strawberry.mutation(description="erase a text for good, whichever article or retry brings it again")
+    @_mutation(Scope.ADMIN, description="erase a text for good, whichever article or retry brings it again")
     async def erase_text(
         self,
         info: Info[Context, Any],
@@ -299,7 +308,7 @@ async def _decide(info: Info[Context, Any], kind: type[Decision], given: dict[st
         told = [as_sent(problem) for problem in error.problems]
         return CurationRefused(**_told(DocumentInvalid(told)))
     context = info.context
-    (outcome,) = await context.append([NewEvent.of(event, actor=context.actor)])
+    (outcome,) = await context.append([NewEvent.of(event, actor=context.sender.actor)])
     if isinstance(outcome, Refused):
         return CurationRefused(**_told(outcome.error))
     projected = await context.projected.wait_for(outcome.position, wait_s)
@@ -375,7 +384,7 @@ async def _record(info: Info[Context, Any], inputs: list[ArticleInput], wait_s: 
             watching.refused(error.code, str(error))
             articles.append(_refused(error))
     good = [each for each in articles if isinstance(each, documents.Article)]
-    new = [NewEvent.of_article(article, actor=info.context.actor) for article in good]
+    new = [NewEvent.of_article(article, actor=info.context.sender.actor) for article in good]
     warnings = [_warnings(article) for article in good]
     outcomes = iter(await _append(info, new, [article.url for article in good], warnings, wait_s))
     return [each if isinstance(each, ArticleRefused) else next(outcomes) for each in articles]

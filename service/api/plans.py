@@ -46,10 +46,11 @@ from graphql import (
 )
 
 from service.api.documents import Document, document, variables_in
-from service.api.fields import LOAD, READS, ROWS, STREAM, Arguments, Dated, Failure, Loader
+from service.api.fields import LOAD, NEEDS, READS, ROWS, STREAM, Arguments, Dated, Failure, Loader
 from service.api.limits import Limits
 from service.domain.article import shown
 from service.domain.errors import BadArgument, MethodNotAllowed, OnrecordError, TooCostly
+from service.domain.scopes import Scope
 from service.queries.snapshot import AsOf, View, as_of
 
 #: Of how many ways to answer one document the plans are kept: its operations, and what their directives leave.
@@ -250,6 +251,8 @@ class Field:
         self.begin: Callable[[View, Arguments], Any] | None = stated.metadata.get(STREAM)
         how = _how(of, stated.python_name)
         self._reads = frozenset(how.split(".")) if isinstance(how, str) else frozenset[str]()
+        #: Which scope it needs: a mutation says so, and all else is reading.
+        self.needs: Scope = stated.metadata.get(NEEDS, Scope.READ)
         self._read = reader(of, stated.python_name)
         self._marked = stated.python_name == "id" and is_node(of)
         self._required, of_value = _nullability(cast(Any, definition).type)

@@ -23,7 +23,7 @@ from strawberry.types import ExecutionContext, ExecutionResult
 
 from service.api import watching
 from service.api.context import Context
-from service.api.fields import LOAD, Failure
+from service.api.fields import LOAD, NEEDS, Failure
 from service.api.mutation import Mutation
 from service.api.plans import Invalid, Request, Sent, Told, reader, type_name
 from service.api.query import Query
@@ -159,19 +159,33 @@ def _resolver(of: GraphQLObjectType, field: GraphQLField) -> Callable[..., Any]:
     return resolve
 
 
+def _permitted(field: GraphQLField) -> Callable[..., Any]:
+    """How a mutation is done, by who may do it. Of several in one operation, none is unless all may be."""
+    needs, do = field.extensions["strawberry-definition"].metadata[NEEDS], cast("Callable[..., Any]", field.resolve)
+
+    def resolve(source: Any, info: GraphQLResolveInfo[Context], **arguments: Any) -> Any:
+        context = info.context
+        assert context.request is not None
+        for each in (needs, *(other.needs for other in context.request.plan(compiled=False).fields.values())):
+            context.sender.must(each)
+        return do(source, info, **arguments)
+
+    return resolve
+
+
 def _type_of(value: Any, _: Any, of: Any) -> str:
     return value.of if isinstance(value, Told) else type_name(of, value)
 
 
 def _tell() -> None:
-    """Let the interpreter take its values from what plans loaded, and else off rows as plans do."""
+    """Let the interpreter take its values from what plans loaded, and else off rows as plans do; and ask who may."""
     for of in graphql_schema.type_map.values():
         if isinstance(of, GraphQLInterfaceType | GraphQLUnionType):
             of.resolve_type = _type_of
         elif isinstance(of, GraphQLObjectType) and not of.name.startswith("__"):
             of.is_type_of = None
-            for field in of.fields.values() if of is not graphql_schema.mutation_type else ():
-                field.resolve = _resolver(of, field)
+            for field in of.fields.values():
+                field.resolve = _permitted(field) if of is graphql_schema.mutation_type else _resolver(of, field)
 
 
 _tell()

@@ -88,6 +88,11 @@ def routes() -> list[Route]:
     return [Route("/web/{path:path}", file), Route("/{path:path}", screen)]
 
 
+def is_page(path: str) -> bool:
+    """Whether there is a screen or a file of the explorer at this path, or may be: nothing of the record is."""
+    return path.startswith("/web/") or _SCREEN.fullmatch(path) is not None
+
+
 def graphiql() -> Callable[[Request], Response]:
     """The page that `/graphql` is to a browser: GraphiQL, from this host alone like everything else."""
     page = _File.read(_WEB / "graphiql.html")

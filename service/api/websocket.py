@@ -14,13 +14,23 @@ from starlette.types import Receive, Scope, Send
 from starlette.websockets import WebSocket, WebSocketDisconnect
 from strawberry.http.websocket_origin import is_same_origin
 
-from service.api import http, watching
+from service.api import access, http, watching
+from service.api.access import Sender
 from service.api.context import Context
 from service.api.live import Live, Stream
 from service.api.plans import Sent
 from service.api.racing import first_of
 from service.api.schema import encoded, refused
-from service.domain.errors import BadArgument, OnrecordError, OriginRefused, TooManySubscriptions, TooSlow
+from service.domain import scopes
+from service.domain.errors import (
+    BadArgument,
+    DatabaseUnreachable,
+    OnrecordError,
+    OriginRefused,
+    TooManySubscriptions,
+    TooSlow,
+    Unauthenticated,
+)
 
 _PROTOCOL: Final = "graphql-transport-ws"
 #: How long a client may take to introduce itself.
@@ -37,7 +47,7 @@ class _Close(Exception):
 
 async def serve(
     live: Live,
-    context: Callable[[int], Context],
+    context: Callable[[Sender], Context],
     scope: Scope,
     receive: Receive,
     send: Send,
@@ -70,7 +80,7 @@ class _Connection:
     def __init__(
         self,
         live: Live,
-        context: Callable[[int], Context],
+        context: Callable[[Sender], Context],
         socket: WebSocket,
         admit: Callable[[], None],
         operations_max: int,
@@ -78,6 +88,7 @@ class _Connection:
     ) -> None:
         self._live, self._context, self._socket, self._slow_s = live, context, socket, slow_s
         self._admit, self._operations_max = admit, operations_max
+        self._sender = access.sender(socket.scope)
         self._introduced = asyncio.Event()
         self._operations: dict[str, asyncio.Task[None]] = {}
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -90,6 +101,12 @@ class _Connection:
             code, reason = close.code, close.reason
         except TooSlow as error:
             code, reason = 4413, error.code
+            watching.refused(error.code, str(error))
+        except Unauthenticated as error:
+            code, reason = 4401, error.code
+            watching.refused(error.code, str(error))
+        except DatabaseUnreachable as error:
+            code, reason = 1013, error.code
             watching.refused(error.code, str(error))
         except (WebSocketDisconnect, OSError):
             return
@@ -132,6 +149,7 @@ class _Connection:
             case {"type": "connection_init"}:
                 if self._introduced.is_set():
                     raise _Close(4429, "Too many initialisation requests")
+                await self._identify(message.get("payload"))
                 self._introduced.set()
                 await self._send({"type": "connection_ack"})
             case {"type": "ping"}:
@@ -145,6 +163,15 @@ class _Connection:
                     operation.cancel()
             case _:
                 raise _Close(4400, "Invalid message")
+
+    async def _identify(self, payload: Any) -> None:
+        """Say who sends all that follows: browsers can send a token with what introduces them, and in no header."""
+        match payload:
+            case {"authorization": str(authorization)} | {"Authorization": str(authorization)}:
+                self._sender = await self._live.access.sender(authorization)
+            case _:
+                pass
+        self._sender.must(scopes.Scope.READ)
 
     async def _subscribe(self, id: str, sent: Sent) -> None:
         if not self._introduced.is_set():
@@ -168,7 +195,7 @@ class _Connection:
     # --- what goes ------------------------------------------------------------------
 
     async def _operate(self, id: str, sent: Sent) -> None:
-        context = self._context(0)
+        context = self._context(self._sender)
         opened = await self._live.open(sent, context)
         if isinstance(opened, Stream):
             with watching.streaming("websocket"):

@@ -42,6 +42,7 @@ _SaidBy = Annotated[
     typer.Option("--said-by", help="Of what is known, only what was said by this day or instant.", show_default=False),
 ]
 _Claim = Annotated[str, typer.Argument(help="The slug of a claim, such as troops-withdrawing.", show_default=False)]
+_TokenName = Annotated[str, typer.Argument(help="The token's name, such as desk-7.", show_default=False)]
 _Reason = Annotated[str, typer.Option(help="Why, for everybody to read.", show_default=False)]
 
 
@@ -72,7 +73,7 @@ def serve(context: typer.Context, host: _Host = None, port: _Port = None) -> Non
     settings = _settings()
     from service.cli import serving
 
-    listening = serving.bound(*_address(settings, host, port))
+    listening = serving.bound(settings, *_address(settings, host, port))
     serving.serve(settings, listening, debug=context.obj)
 
 
@@ -531,6 +532,53 @@ def migrate() -> None:
     from service.cli import state
 
     state.migrate(current)
+
+
+token: Final = typer.Typer(no_args_is_help=True, help="Say who may do what over the API.")
+app.add_typer(token, name="token", rich_help_panel=_KEEP)
+
+
+@token.command("create")
+def create_token(
+    name: _TokenName,
+    scope: Annotated[
+        list[str],
+        typer.Option(
+            metavar="read|record|curate|admin",
+            help="What it may be used for; may be repeated. All let read, and admin lets do everything.",
+            show_default=False,
+        ),
+    ],
+    expires: Annotated[
+        str, typer.Option(help="How long it is in force (12h, 90d, 8w), or until which day or instant.")
+    ] = "90d",
+) -> None:
+    """Make a token, and print it this once. What is sent with it is recorded as sent by token:NAME.
+
+    Only its hash is kept. Like all of `token`, it works as the role of ONRECORD_OWNER_URL.
+    """
+    current = _settings()
+    from service.cli import tokens
+
+    tokens.create(current, name, named=scope, expires=expires)
+
+
+@token.command("list")
+def list_tokens() -> None:
+    """Show every token there ever was, with what it may be used for and until when. Secrets are not kept."""
+    current = _settings()
+    from service.cli import tokens
+
+    tokens.show(current)
+
+
+@token.command("revoke")
+def revoke_token(name: _TokenName) -> None:
+    """Let a token be in force no longer. A running service refuses it within a second, and ends its streams."""
+    current = _settings()
+    from service.cli import tokens
+
+    tokens.revoke(current, name)
 
 
 @app.command(rich_help_panel=_KEEP)

@@ -23,7 +23,7 @@ def demo(settings: Settings, *, host: str, port: int, debug: bool) -> None:
     apart = settings.model_copy(
         update={"database_url": None, "owner_url": None, "data_dir": settings.data_dir / "demo"}
     )
-    with bound(host, port) as listening, open_database(apart) as engine:
+    with bound(settings, host, port) as listening, open_database(apart) as engine:
         importing = Import(engine, actor(), refuse=refuse, warn=warn)
         for file in documents.files([str(_seeds())]):
             importing.run(documents.read(file, lambda _: None))

@@ -6,13 +6,13 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from sqlalchemy import URL, Engine, NullPool
+from sqlalchemy import URL, Connection, Engine, NullPool
 
 from service import tables
 from service.cli import terminal
 from service.config import Settings
 from service.database import engine as engines
-from service.database import schema
+from service.database import roles, schema
 from service.domain.errors import SchemaBehind
 
 
@@ -81,6 +81,17 @@ def migrate(place: Place) -> schema.Migrated:
         return schema.migrate(owner, metadata=tables.log_metadata, service_role=_role(place.url))
     finally:
         owner.dispose()
+
+
+def warnings_of_role(conn: Connection) -> list[str]:
+    """What to say where the service's role may do more than it must."""
+    role, found = roles.excess(conn, tables.log_metadata.tables.values())
+    return [
+        f"The service's role {role} {each}, so a fault or an intruder in the service could get round the log's "
+        "guards. Name a plain role in ONRECORD_DATABASE_URL and the owner of the tables in ONRECORD_OWNER_URL; "
+        "`onrecord migrate` then grants what is needed, and takes back what is not."
+        for each in found
+    ]
 
 
 def _role(url: URL) -> str:

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
+from ipaddress import ip_address
 from types import FrameType
 from typing import Final
 
@@ -16,7 +17,7 @@ import uvicorn
 from rich.text import Text
 from typer import TyperException
 
-from service import log
+from service import log, tokens
 from service.cli import accompanying, integrating, opening, projecting, terminal
 from service.cli.integrating import Integrating
 from service.cli.listening import Listener
@@ -25,14 +26,15 @@ from service.cli.projecting import Projecting
 from service.cli.running import collect_seldom
 from service.config import Settings
 from service.database import engine as engines
+from service.domain.scopes import WRITING, Scope
 
 #: How long requests may take to finish when the service is told to stop.
 _GRACE_S: Final = 10
 #: Requests that read at the same time, and those that write; the rest wait for their turn.
 _CONNECTIONS_MAX: Final = 20
 _BACKLOG: Final = 1024
-#: Who sends what comes by the API, as long as it knows of no tokens.
-_ACTOR: Final = "anonymous"
+#: What may be done without a token, as ONRECORD_WITHOUT_TOKEN says.
+_WITHOUT_TOKEN: Final = {"write": frozenset(Scope), "read": frozenset({Scope.READ}), "nothing": frozenset[Scope]()}
 
 
 def serve(
@@ -58,6 +60,12 @@ def serve(
         signing.check()
         generation = projecting.prepared(engine, settings.policies.split())
         address = _address(listening)
+        with engine.connect() as conn:
+            for warning in opening.warnings_of_role(conn):
+                terminal.warn(warning)
+            may_write = any(each.scopes & WRITING for each in tokens.in_force(conn).values())
+        if settings.without_token != "write" and not may_write:
+            terminal.warn("Nobody may write: no token for it is in force. `onrecord token create` makes one.")
 
         def announce() -> None:
             console = terminal.out()
@@ -98,17 +106,29 @@ def project(settings: Settings, *, once: bool) -> None:
         terminal.out().print(f"The beliefs are up to date, at position {projector.position:,}; {new} new.")
 
 
-def bound(
-    host: str, port: int, *, named: tuple[str, str] = ("--host or ONRECORD_HOST", "--port or ONRECORD_PORT")
-) -> socket.socket:
+def bound(settings: Settings, host: str, port: int) -> socket.socket:
     """A socket at this address, before anything else is begun that would have to be undone.
 
-    `named`: by what another host and another port are chosen.
+    Refused where whoever comes from elsewhere could write.
     """
+    made = _bound(host, port, "--host or ONRECORD_HOST", "--port or ONRECORD_PORT")
+    if settings.without_token == "write" and not _is_loopback(made):
+        made.close()
+        raise TyperException(
+            f"At {host} others can come from elsewhere, and without a token they could write. Set "
+            "ONRECORD_WITHOUT_TOKEN=read, or nothing, and let those who write have tokens: `onrecord token create`."
+        )
+    return made
+
+
+def _bound(host: str, port: int, host_named: str, port_named: str) -> socket.socket:
+    """A socket at this address; where there can be none, it is said by what another is chosen."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except OSError as error:
-        raise TyperException(f"There is no address {host}: {error.strerror}. Choose another with {named[0]}.") from None
+        raise TyperException(
+            f"There is no address {host}: {error.strerror}. Choose another with {host_named}."
+        ) from None
     made = socket.socket(family, kind, protocol)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -119,7 +139,7 @@ def bound(
         made.close()
         raise TyperException(
             f"Port {port} at {host} cannot be used: {error.strerror}. "
-            f"Choose another with {named[1]}; 0 takes a free one."
+            f"Choose another with {port_named}; 0 takes a free one."
         ) from None
     return made
 
@@ -165,8 +185,7 @@ def _measured(settings: Settings) -> Generator[socket.socket | None]:
     if settings.metrics_port is None:
         yield None
         return
-    named = ("ONRECORD_METRICS_HOST", "ONRECORD_METRICS_PORT")
-    with bound(settings.metrics_host, settings.metrics_port, named=named) as made:
+    with _bound(settings.metrics_host, settings.metrics_port, "ONRECORD_METRICS_HOST", "ONRECORD_METRICS_PORT") as made:
         yield made
 
 
@@ -179,19 +198,29 @@ def _answer(
     *,
     debug: bool,
 ) -> None:
+    from service.api.access import Access
     from service.api.app import create
     from service.api.limits import Limits
     from service.api.probes import Readiness
     from service.cli import connecting
 
-    limits = Limits(**{each.name: getattr(settings, each.name) for each in dataclasses.fields(Limits)})
+    limits = Limits(
+        **{
+            each.name: value
+            for each in dataclasses.fields(Limits)
+            if (value := getattr(settings, each.name)) is not None
+        }
+    )
+    if settings.requests_per_s_max is None and _is_loopback(listening):
+        # Whoever is on this machine is no stranger, or a proxy behind which all would be one.
+        limits = dataclasses.replace(limits, requests_per_s_max=0)
     engine = engines.create_async(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0)
     # The connection that was used last: its server process still has at hand what the next request needs.
     reading = engines.create(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0, pool_use_lifo=True)
     app = create(
         engine=engine,
         reading=reading,
-        actor=_ACTOR,
+        access=Access(engine, without_token=_WITHOUT_TOKEN[settings.without_token]),
         compiled=settings.compiled,
         answers_bytes=settings.answers_bytes,
         slow_s=settings.slow_s,
@@ -234,6 +263,10 @@ def _answer(
 
     with asyncio.Runner(loop_factory=config.get_loop_factory()) as runner:
         runner.run(answer())
+
+
+def _is_loopback(listening: socket.socket) -> bool:
+    return ip_address(listening.getsockname()[0]).is_loopback
 
 
 def _address(listening: socket.socket) -> str:

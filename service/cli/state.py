@@ -1,7 +1,6 @@
 """`onrecord status`, `settings` and `migrate`: for whoever looks after an installation."""
 
 from importlib import metadata
-from typing import Final
 
 from pydantic import SecretStr
 from rich.table import Table
@@ -10,17 +9,11 @@ from sqlalchemy import Connection, text
 
 from service import log, projector
 from service.cli import opening, terminal
-from service.cli.opening import Place
 from service.config import Settings
 from service.database import engine as engines
 from service.database import schema
 from service.domain.errors import SchemaAhead, SchemaBehind
 from service.projector import Generation
-
-_OWNS_LOG: Final = text(
-    "SELECT current_user, pg_has_role(current_user, c.relowner, 'USAGE') FROM pg_class c "
-    "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE n.nspname = 'onrecord' AND c.relname = 'event'"
-)
 
 
 def version() -> str:
@@ -91,7 +84,9 @@ def migrate(settings: Settings) -> None:
             console.print(f"The schema of {place.where} is up to date, at {done.after}.")
         else:
             console.print(f"The schema of {place.where} went from {done.before or 'nothing'} to {done.after}.")
-        _warn_of_owner(place)
+        with opening.opened(place) as engine, engine.connect() as conn:
+            for warning in opening.warnings_of_role(conn):
+                terminal.warn(warning)
 
 
 def _tell_log(conn: Connection, rows: list[tuple[str, str]], warnings: list[str]) -> None:
@@ -107,26 +102,7 @@ def _tell_log(conn: Connection, rows: list[tuple[str, str]], warnings: list[str]
         rows.append(("policies", " ".join(live.policies)))
     rows += [("read tables", _generation(each)) for each in generations]
     warnings += [f"The projector stopped: {each.because}." for each in generations if each.because]
-    role, owns = conn.execute(_OWNS_LOG).one()
-    if owns:
-        warnings.append(_OWNER.format(role))
-
-
-_OWNER: Final = (
-    "The service's role {} owns the log, so a fault or an intruder could switch its guards off. Let another "
-    "role own it: name that one in ONRECORD_OWNER_URL and a plain one in ONRECORD_DATABASE_URL."
-)
-
-
-def _warn_of_owner(place: Place) -> None:
-    engine = engines.create(place.url, pool_size=1)
-    try:
-        with engine.connect() as conn:
-            role, owns = conn.execute(_OWNS_LOG).one()
-    finally:
-        engine.dispose()
-    if owns:
-        terminal.warn(_OWNER.format(role))
+    warnings += opening.warnings_of_role(conn)
 
 
 def _generation(each: Generation) -> str:

@@ -165,6 +165,51 @@ class Busy(OnrecordError):
         super().__init__("the log was busy for too long and nothing was recorded; send it again")
 
 
+class Unauthenticated(OnrecordError):
+    """Nobody may do that without a token, or the one that was sent is none in force. Nothing here repeats it."""
+
+    code = "UNAUTHENTICATED"
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"{why}; send one that is in force as `Authorization: Bearer onrecord_...`")
+
+
+class Forbidden(OnrecordError):
+    """The token is in force, and not for that."""
+
+    code = "FORBIDDEN"
+
+    def __init__(self, name: str, *, needed: str) -> None:
+        self.name, self.needed = name, needed
+        super().__init__(
+            f"the token {name} has not the scope {needed}, which this needs; ask whoever runs the service for one "
+            "that has it"
+        )
+
+
+class TokenExists(OnrecordError):
+    """Another token of that name is in force."""
+
+    code = "TOKEN_EXISTS"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(
+            f"a token named {name} is in force, and nothing was changed; choose another name, or revoke it first: "
+            f"`onrecord token revoke {name}`"
+        )
+
+
+class TokenUnknown(OnrecordError):
+    """No token of that name is in force."""
+
+    code = "TOKEN_UNKNOWN"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        super().__init__(f"no token named {name} is in force; `onrecord token list` shows all of them")
+
+
 class PolicyInvalid(OnrecordError):
     """No such policy, version or parameter."""
 

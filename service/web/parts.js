@@ -1,5 +1,6 @@
 // What the screens are made of.
 
+import { given } from './graphql.js';
 import { html } from './html.js';
 import { claimLink, link, paged } from './place.js';
 
@@ -167,6 +168,7 @@ const ADVICE = {
   TOO_BROAD: 'Narrow it down by a topic, a speaker or words; or leave out the state.',
   POLICY_INVALID: 'Choose one of the policies in the bar.',
   POLICY_NOT_PROJECTED: 'Choose one of the policies in the bar.',
+  UNAUTHENTICATED: 'This record asks for a token: whoever runs the service gives it to you. It is kept for this tab alone.',
   INTERNAL: 'It is not your doing. Whoever runs the service finds what happened in its log.',
 };
 
@@ -177,12 +179,28 @@ export function Failure({ failure }) {
     <h1>This cannot be shown</h1>
     <p>${failure.message}</p>
     ${ADVICE[code] && html`<p>${ADVICE[code]}</p>`}
+    ${code === 'UNAUTHENTICATED' && html`<${Token} />`}
     <p class="row">
       <button class="button" type="button" onClick=${() => location.reload()}>Try again</button>
       <a class="button" href="/">All claims, live</a>
     </p>
     <p class="muted small">Code: <code>${code}</code></p>
   </div>`;
+}
+
+/** Where a token can be given. */
+function Token() {
+  function told(event) {
+    event.preventDefault();
+    given.token = new FormData(event.currentTarget).get('token').trim();
+    location.reload();
+  }
+
+  return html`<form class="row" onSubmit=${told}>
+    <label class="grow">Token
+      <input type="password" name="token" autocomplete="off" spellcheck="false" placeholder="onrecord_…" /></label>
+    <button class="button strong" type="submit">Read with it</button>
+  </form>`;
 }
 
 /** Where something will be. The style sheet lets it appear only when it takes long. */
