@@ -63,6 +63,14 @@ mutants: .venv/.dev tests/clients/node_modules/.ready chromium ## break the code
 fuzz: .venv/.dev ## send the service some 70,000 requests that are made up, others each time: an hour; ARGS="-k bytes" for some
 	ONRECORD_HYPOTHESIS=fuzz $(PY) pytest tests/test_fuzz.py --capture=no --quiet $(ARGS)
 
+.PHONY: torture
+torture: .venv/.dev ## kill every process hundreds of times while people use it: hours; ARGS="--kills 10 --seed 1" for less
+	@$(PY) tests.torture $(ARGS)
+
+.PHONY: load
+load: .venv/.dev ## an hour of everything at once, in miniature: ten minutes; ARGS="--minutes 2" for less
+	@$(PY) tests.torture.load $(ARGS)
+
 .PHONY: bench
 bench: .venv/.dev peers ## measure everything beside its peers: half an hour; `make bench ARGS="--only page"` for some
 	$(PY) benchmarks $(ARGS)

@@ -102,7 +102,7 @@ class Service:
         with httpx.stream("GET", self.url(query, **variables), headers=sent, timeout=WAIT_S_MAX) as response:
             assert response.status_code == 200, response.read()
             assert response.headers["content-type"].startswith("text/event-stream")
-            yield _told(response.iter_lines())
+            yield told(response.iter_lines())
 
     @contextlib.contextmanager
     def socket(self, *, introduce: bool = True, **how: Any) -> Generator["Socket"]:
@@ -137,7 +137,7 @@ class Told:
     data: Any
 
 
-def _told(lines: Iterator[str]) -> Iterator[Told]:
+def told(lines: Iterator[str]) -> Iterator[Told]:
     """The events that a browser would tell: those with data."""
     event: dict[str, str] = {}
     for line in lines:

@@ -500,6 +500,15 @@ def told(there: socket.socket) -> tuple[bytes, Any]:
     return head.split(b"\r\n")[0], json.loads(body)["errors"][0]["extensions"]["code"]
 
 
+def test_a_long_body_is_no_long_head(start: Start) -> None:
+    """Of what comes at once, all may be there before anybody has looked at it."""
+    service = start("serve", "--port", "0")
+    address = service.line(r"answers at (http://\S+)/graphql")[1]
+    long = {"query": LOG, "variables": {"nobody": "x" * 300_000}}
+    with httpx.Client(base_url=address) as http:
+        assert [http.post("/graphql", json=long).status_code for _ in range(20)] == [200] * 20
+
+
 def test_connections_are_so_many_and_none_only_keeps_its_place(start: Start) -> None:
     service = start("serve", "--port", "0", connections_max="3", request_s_max="2")
     port = int(service.line(r"answers at http://127\.0\.0\.1:(\d+)/graphql")[1])

@@ -25,7 +25,7 @@ from service.cli.serving import bound
 from service.config import Settings
 from tests.builders import article, asserts, document, raw
 from tests.conftest import Database
-from tests.processes import ROOT, WAIT_S_MAX, Process, Start, ask, eventually, projected, record
+from tests.processes import ROOT, WAIT_S_MAX, Start, ask, beside, eventually, projected, record
 from tests.processes import start as start
 from tests.processes import start_anywhere as start_anywhere
 
@@ -96,13 +96,6 @@ def test_the_projector_outlives_its_connections(start: Start, engine: Engine, da
     record(engine, article("a", nato=asserts("x")))
     eventually(lambda: projected(engine) == 1)
     assert service.ends(signal.SIGTERM) == 0
-
-
-def beside(process: Process) -> list[int]:
-    """The process ids of the projectors beside it."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(maxsplit=2) for line in listed.splitlines()]
-    return [int(pid) for pid, parent, args in rows if int(parent) == process.process.pid and "accompanying" in args]
 
 
 def runs(pid: int) -> bool:

@@ -19,7 +19,7 @@ from service.database import engine as engines
 from service.domain import events
 from service.domain.article import Article
 from service.domain.errors import ArticleChanged, Busy, RevisionSkipped
-from service.log import APPEND_LOCK, Appended, NewEvent, Outcome, Refused, Repeated
+from service.log import APPEND_LOCK, Appended, NewEvent, Outcome, Refused, Repeated, grouping
 from service.log.grouping import Grouping
 from tests.builders import article, asserts
 from tests.conftest import Database
@@ -267,6 +267,26 @@ def test_all_of_a_group_that_gets_no_turn_are_told_and_may_repeat(
             )
         assert [type(each) for each in told] == [Busy] * 4
         # Together: not one after the other, each for as long.
+        assert len(group.statements) == 1
+        again = await asyncio.gather(*(group.grouping.append(sent(article(f"{n}"))) for n in range(4)))
+        return [position(each) for each in again]
+
+    assert run(body) == [1, 2, 3, 4]
+
+
+def test_nobody_waits_for_more_than_one_turn_that_does_not_come(
+    run: Run, engine: Engine, monkeypatch: pytest.MonkeyPatch
+):
+    """However many groups there would be."""
+    monkeypatch.setattr(log, "append", partial(log.append, wait_s_max=0.1))
+    monkeypatch.setattr(grouping, "_EVENTS_MAX", 1)
+
+    async def body(group: Group) -> list[int]:
+        with held(engine):
+            told = await asyncio.gather(
+                *(group.grouping.append(sent(article(f"{n}"))) for n in range(4)), return_exceptions=True
+            )
+        assert [type(each) for each in told] == [Busy] * 4
         assert len(group.statements) == 1
         again = await asyncio.gather(*(group.grouping.append(sent(article(f"{n}"))) for n in range(4)))
         return [position(each) for each in again]

@@ -8,10 +8,12 @@ from typing import Any, Final, cast
 
 from graphql import OperationType
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -29,9 +31,12 @@ from service.api.live import Live
 from service.api.plans import Invalid, Request, Sent, Unwritten
 from service.api.probes import Probes, Readiness
 from service.api.schema import answered, encoded, graphql_schema, interpreted, printed, refused
+from service.database.engine import passing
 from service.domain.errors import BadArgument, OnrecordError
 from service.log.grouping import Grouping
 
+#: How long what was taken on may take to be recorded when the service stops; then it is rolled back.
+_GRACE_S: Final = 10.0
 #: What pages of other origins may do, where they may do anything: what those of this one do.
 _SHARED: Final[dict[str, Any]] = {
     "allow_methods": ["GET", "POST"],
@@ -190,6 +195,15 @@ async def _give(send: Send, asked: Asked, answer: Answer | dict[str, Any]) -> No
     await http.respond(send, 304 if has_it else 200, asked.media, headers, b"" if has_it else answer.body)
 
 
+async def _unanswered(_: HttpRequest, error: Exception) -> Response:
+    """The answer, outside of GraphQL, where the database gave none and it may pass by itself."""
+    if passing(error) is None:
+        raise error
+    told = refused(error)
+    status = http.status_of(told, Media.GRAPHQL)
+    return Response(encoded(told), status, {"retry-after": "1", "cache-control": "no-store"}, "application/json")
+
+
 def create(
     *,
     engine: AsyncEngine,
@@ -229,7 +243,9 @@ def create(
         try:
             yield
         finally:
-            await appending.close()
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GRACE_S):
+                    await appending.close()
             listening.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await listening
@@ -257,6 +273,7 @@ def create(
         ],
         metrics=probes.metrics(),
         debug=debug,
+        exception_handlers={OnrecordError: _unanswered, SQLAlchemyError: _unanswered},
         routes=[*probes.routes(), *tiles.routes(engine), *site.routes()],
         lifespan=lifespan,
     )

@@ -23,6 +23,7 @@ from service.domain.errors import NothingProjected, NotYetProjected, TimedOut
 from service.log import NewEvent, Outcome
 from service.log.grouping import Grouping
 from service.projector import CHANNEL
+from service.queries.driver import committed
 from service.queries.snapshot import Snapshot, View, view
 
 Result = TypeVar("Result")
@@ -85,8 +86,7 @@ class _Reading:
                 if begun is None:
                     raise NothingProjected
                 result = work(begun)
-                # Not by a rollback, at which the driver forgets all that it has prepared.
-                conn.connection.commit()
+                committed(conn)
                 return result
             finally:
                 with self._cancelling:

@@ -23,6 +23,8 @@ from service.domain.errors import (
     BadArgument,
     BodyTooLarge,
     BodyTooSlow,
+    Busy,
+    DatabaseExhausted,
     DatabaseUnreachable,
     Forbidden,
     MethodNotAllowed,
@@ -66,6 +68,8 @@ _STATUS: Final = {
     UnsupportedMediaType.code: 415,
     TooManyRequests.code: 429,
     "INTERNAL": 500,
+    Busy.code: 503,
+    DatabaseExhausted.code: 503,
     DatabaseUnreachable.code: 503,
     NothingProjected.code: 503,
     NotYetProjected.code: 503,
@@ -212,10 +216,12 @@ def _is_json(content_type: bytes) -> bool:
 
 def status_of(answer: dict[str, Any], media: Media) -> int:
     """What an answer is told by that the service gave to a well-formed request."""
-    if "data" in answer:
-        return _PARTIAL if "errors" in answer and media is Media.GRAPHQL else 200
-    status = _STATUS.get(answer["errors"][0]["extensions"]["code"], 400)
-    return 200 if status < 500 and media is not Media.GRAPHQL else status
+    statuses = [_STATUS.get(each["extensions"]["code"], 400) for each in answer.get("errors", ())]
+    if answer.get("data") is None and max(statuses) >= 500:
+        return max(statuses)
+    if media is not Media.GRAPHQL or not statuses:
+        return 200
+    return _PARTIAL if "data" in answer else statuses[0]
 
 
 async def respond(send: Send, status: int, media: Media, headers: Headers, body: bytes, *, kind: str = "http") -> None:

@@ -15,14 +15,12 @@ from functools import cached_property, partial
 from typing import Any, Final, TypeVar, cast
 
 import orjson
-import psycopg
 from graphql import (
     ExecutionResult,
     OperationType,
     execute_sync,  # pyright: ignore[reportUnknownVariableType]
 )
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
 
 from service.api.access import Access, Sender
 from service.api.context import Context, Projected, in_snapshot
@@ -30,6 +28,7 @@ from service.api.limits import Limits
 from service.api.plans import Field, Request, Sent, Unwritten
 from service.api.schema import encoded, formatted, graphql_schema, interpreted, refused, schema
 from service.api.subscription import Begun, cursor
+from service.database.engine import passing
 from service.domain.errors import BadArgument, DatabaseUnreachable, NotYetProjected
 from service.queries import streams
 from service.queries.paging import Key
@@ -227,7 +226,7 @@ class Live:
             del self._kept[key]
 
     async def _read(self, work: Callable[[View], Result], position: int = 0) -> Result:
-        """Do `work` in one snapshot, in which `position` is projected; as often as the connection is lost."""
+        """Do `work` in one snapshot, in which `position` is projected; as often as the database does not answer."""
 
         def at_least(view: View) -> Result:
             if view.position < position:
@@ -239,7 +238,7 @@ class Live:
                 return await in_snapshot(self._reading, at_least, s_max=self._limits.request_s_max)
             except Exception as error:
                 # Another generation may be live by now that is not as far yet.
-                if not _is_lost(error) and not isinstance(error, NotYetProjected):
+                if passing(error) is None and not isinstance(error, NotYetProjected):
                     raise
             await asyncio.sleep(_AGAIN_S)
 
@@ -251,15 +250,3 @@ def _key(request: Request, field: Field, given: Mapping[str, Any], stream: strea
         # It is defined, and used there alone.
         given = {name: value for name, value in given.items() if name != begins}
     return request.document, id(request.operation), stream, orjson.dumps(given, option=orjson.OPT_SORT_KEYS)
-
-
-def _is_lost(error: Exception) -> bool:
-    """Whether the database could not be reached, so that asking again may help."""
-    if isinstance(error, DBAPIError):
-        return error.connection_invalidated or _is_lost_by(error.orig)
-    return isinstance(error, DatabaseUnreachable) or _is_lost_by(error)
-
-
-def _is_lost_by(error: BaseException | None) -> bool:
-    # Without an SQLSTATE it was not the server that said so; 57P is its going or coming.
-    return isinstance(error, psycopg.OperationalError) and (error.sqlstate or "57P").startswith("57P")

@@ -16,7 +16,6 @@ from graphql import (
     GraphQLUnionType,
     OperationType,
 )
-from sqlalchemy.exc import DBAPIError
 from strawberry.extensions import SchemaExtension
 from strawberry.schema.config import StrawberryConfig
 from strawberry.types import ExecutionContext, ExecutionResult
@@ -30,7 +29,15 @@ from service.api.query import Query
 from service.api.scalars import SCALARS, instant_text
 from service.api.subscription import Subscription
 from service.api.types import Article, Claim, Event, Outlet, Speaker, Statement
-from service.domain.errors import DatabaseUnreachable, OnrecordError
+from service.database.engine import passing
+from service.domain.errors import Busy, DatabaseExhausted, DatabaseUnreachable, OnrecordError
+
+#: What may pass by itself, and how it is told: where and why is nobody's business outside.
+_PASSING: Final = {
+    DatabaseUnreachable.code: "the database cannot be reached; ask again in a moment",
+    DatabaseExhausted.code: str(DatabaseExhausted()),
+    Busy.code: str(Busy()),
+}
 
 _log = structlog.get_logger("onrecord.api")
 
@@ -75,8 +82,8 @@ def code_of(error: GraphQLError) -> str:
     original = error.original_error
     if isinstance(original, OnrecordError):
         return original.code
-    if isinstance(original, DBAPIError) and original.connection_invalidated:
-        return DatabaseUnreachable.code
+    if (why := passing(original)) is not None:
+        return why.code
     if original is None or isinstance(original, GraphQLError):
         return "BAD_QUERY"
     return "INTERNAL"
@@ -88,8 +95,8 @@ def formatted(error: GraphQLError) -> dict[str, Any]:
     told = cast("dict[str, Any]", error.formatted)
     if code == "INTERNAL":
         told["message"] = "something went wrong inside; the service's own log says what"
-    elif code == DatabaseUnreachable.code:
-        told["message"] = "the database cannot be reached; ask again in a moment"
+    elif code in _PASSING:
+        told["message"] = _PASSING[code]
     watching.refused(code, told["message"])
     return {**told, "extensions": {"code": code}}
 

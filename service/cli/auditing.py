@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Engine
 from service import audit, log
 from service.audit import transferring, verifying
 from service.audit.replaying import STORED, Comparison, LeftOut, Outcome
-from service.cli import recording, terminal
+from service.cli import integrating, recording, terminal
 from service.cli.opening import open_database
 from service.cli.terminal import clean
 from service.config import Settings
@@ -110,8 +110,14 @@ def _summed_up(compared: Comparison) -> str:
 
 
 def verify(settings: Settings, *, checkpoint: Path | None) -> int:
-    """Print each mismatch; returns the exit status."""
-    note = None if checkpoint is None else checkpoint.read_bytes().decode(errors="replace")
+    """Print each mismatch; returns the exit status.
+
+    With the checkpoint that the service keeps outside the database, where it is at hand and none is
+    named: a log that was restored from a backup is whole, and may still lack what was signed.
+    """
+    known = checkpoint or integrating.kept(settings)
+    # Before the snapshot begins: a service that runs may sign meanwhile.
+    note = None if known is None else known.read_bytes().decode(errors="replace")
     with _reading(settings) as conn:
         found = verifying.verify(conn, lambda each: terminal.out().print(Text(clean(str(each)))), note=note)
     for each in found.omitted:

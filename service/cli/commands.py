@@ -430,7 +430,8 @@ def verify(
     checkpoint: Annotated[
         Path | None,
         typer.Option(
-            help="A checkpoint that was kept elsewhere: does the log still begin with what it was signed for?",
+            help="A checkpoint that was kept elsewhere: does the log still begin with what it was signed for? "
+            "By default the newest, which the service keeps in the data folder.",
             show_default=False,
         ),
     ] = None,

@@ -21,6 +21,7 @@ def limited(limits: Limits) -> type[asyncio.Protocol]:
         _head_due: asyncio.TimerHandle | None = None
         _head_bytes = 0
         _in_head = True
+        _head_ended = False
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -34,9 +35,11 @@ def limited(limits: Limits) -> type[asyncio.Protocol]:
             super().connection_lost(exc)
 
         def data_received(self, data: bytes) -> None:
-            before = self._in_head
+            in_head, self._head_ended = self._in_head, False
             super().data_received(data)
-            self._head_bytes = self._head_bytes + len(data) if before and self._in_head else 0
+            # With the end of a head came what is no part of it, and maybe the whole request.
+            is_of_head = in_head and self._in_head and not self._head_ended
+            self._head_bytes = self._head_bytes + len(data) if is_of_head else 0
             if self._head_bytes > _HEAD_BYTES_MAX and not self.transport.is_closing():
                 self._refuse(431, HeadTooLarge(limit=_HEAD_BYTES_MAX))
 
@@ -46,6 +49,7 @@ def limited(limits: Limits) -> type[asyncio.Protocol]:
 
         def on_headers_complete(self) -> None:
             self._head_has_come()
+            self._head_ended = True
             super().on_headers_complete()
 
         def on_message_complete(self) -> None:

@@ -56,9 +56,14 @@ def _settings(error: ValidationError) -> str:
 def _database(error: BaseException) -> str:
     import psycopg
 
+    from service.database.engine import passing
+    from service.domain.errors import Busy, DatabaseExhausted
+
     said = " ".join(str(error).split()) or type(error).__name__
     if isinstance(error, psycopg.errors.InsufficientPrivilege):
         return f"The database refuses: {_sentence(said)} See that `onrecord migrate` has run for this role."
+    if (why := passing(error)) in (Busy, DatabaseExhausted):
+        return f"{_sentence(str(why()))} The database says: {_sentence(said)}"
     if isinstance(error, psycopg.OperationalError):
         return f"The connection to the database was lost: {_sentence(said)} What was committed stays; try again."
     return f"The database refuses: {_sentence(said)} {_ADVICE}."

@@ -17,6 +17,7 @@ from service.cli import opening, terminal
 from service.cli.listening import Listener
 from service.config import Settings
 from service.database import schema
+from service.database.engine import passing
 from service.domain.errors import OnrecordError
 from service.proof import Checkpoint, ProofInvalid
 from service.tree import SignedCheckpoint, Signer
@@ -110,7 +111,7 @@ class Integrating:
                 back_off_s = min(max(0.5, back_off_s * 2), _BACK_OFF_S_MAX)
                 if str(error) != told:
                     told = str(error)
-                    trace = None if isinstance(error, OnrecordError) else error
+                    trace = None if isinstance(error, OnrecordError) or passing(error) else error
                     _logger.error("no checkpoint was signed: %s", error, exc_info=trace)
                 stopping.wait(back_off_s)
 
@@ -141,6 +142,12 @@ def in_background(integrating: Integrating, engine: Engine) -> Generator[None]:
             integrating.catch_up()
         except Exception as error:  # noqa: BLE001 - it was told before, or the next start tells it
             _logger.warning("the newest entries are not signed: %s", error)
+
+
+def kept(settings: Settings) -> Path | None:
+    """Where the newest checkpoint is kept outside the database, if there is one."""
+    path = settings.data_dir / _KEPT
+    return path if path.exists() else None
 
 
 def signer(settings: Settings) -> Signer:

@@ -32,6 +32,8 @@ from service.domain.scopes import WRITING, Scope
 _GRACE_S: Final = 10
 #: Requests that read at the same time, and those that write; the rest wait for their turn.
 _CONNECTIONS_MAX: Final = 20
+#: How long a request waits for its turn, and for what others have locked.
+_WAIT_S_MAX: Final = 5
 _BACKLOG: Final = 1024
 #: What may be done without a token, as ONRECORD_WITHOUT_TOKEN says.
 _WITHOUT_TOKEN: Final = {"write": frozenset(Scope), "read": frozenset({Scope.READ}), "nothing": frozenset[Scope]()}
@@ -214,9 +216,10 @@ def _answer(
     if settings.requests_per_s_max is None and _is_loopback(listening):
         # Whoever is on this machine is no stranger, or a proxy behind which all would be one.
         limits = dataclasses.replace(limits, requests_per_s_max=0)
-    engine = engines.create_async(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0)
+    options = engines.answering(found.url, connections_max=_CONNECTIONS_MAX, wait_s_max=_WAIT_S_MAX)
+    engine = engines.create_async(found.url, **options)
     # The connection that was used last: its server process still has at hand what the next request needs.
-    reading = engines.create(found.url, pool_size=_CONNECTIONS_MAX, max_overflow=0, pool_use_lifo=True)
+    reading = engines.create(found.url, pool_use_lifo=True, **options)
     app = create(
         engine=engine,
         reading=reading,

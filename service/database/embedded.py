@@ -277,7 +277,8 @@ class EmbeddedServer:
             "timezone": "UTC",
             "log_timezone": "UTC",
             # Both beside the data, out of reach of the user that the server runs as.
-            "hba_file": self._write("pg_hba.conf", ["local all all peer map=onrecord"]),
+            # Also for `pg_basebackup`, which "all" does not mean.
+            "hba_file": self._write("pg_hba.conf", ["local all,replication all peer map=onrecord"]),
             "ident_file": self._write("pg_ident.conf", self._who_may_connect()),
         }
         log = self._folder / "postgres.log"

@@ -5,16 +5,31 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy import URL, Engine, create_engine, event, make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection, ExceptionContext
-from sqlalchemy.exc import ArgumentError, OperationalError, ProgrammingError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError, ProgrammingError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
-from service.domain.errors import DatabaseTooOld, DatabaseUnreachable, DatabaseUrlInvalid
+from service.domain.errors import (
+    Busy,
+    DatabaseExhausted,
+    DatabaseTooOld,
+    DatabaseUnreachable,
+    DatabaseUrlInvalid,
+    OnrecordError,
+)
 
 OLDEST: Final = 15  #: The oldest major version of PostgreSQL that will do.
 CONNECT_TIMEOUT_S: Final = 5
 # Many ask at once, and each for little: to begin with workers or with compiling costs more than that takes.
 _SESSION: Final = "-c timezone=UTC -c max_parallel_workers_per_gather=0 -c jit=off"
+#: A machine that is gone says nothing: half a minute without a sign of it, and the connection is lost.
+_SIGNS_OF_LIFE: Final = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 4,
+    "tcp_user_timeout": 30_000,
+}
 
 
 def create(url: str | URL, **options: Any) -> Engine:
@@ -36,6 +51,45 @@ def create_async(url: str | URL, **options: Any) -> AsyncEngine:
     engine = create_async_engine(parsed, **_with_session_settings(parsed, options))
     _listen(engine.sync_engine)
     return engine
+
+
+def answering(url: str | URL, *, connections_max: int, wait_s_max: int) -> dict[str, Any]:
+    """The options of engines for those who must not be kept waiting.
+
+    Who finds no connection free, or a table locked by others, is told so after `wait_s_max` seconds.
+    """
+    given = _parse(url).query.get("options", "")
+    return {
+        "pool_size": connections_max,
+        "max_overflow": 0,
+        "pool_timeout": wait_s_max,
+        "connect_args": {"options": f"{given} -c lock_timeout={wait_s_max}s"},
+    }
+
+
+def passing(error: BaseException | None) -> type[OnrecordError] | None:
+    """What kept the database from answering, where that may pass by itself; None for anything else."""
+    match error:
+        case Busy() | DatabaseExhausted() | DatabaseUnreachable():
+            return type(error)
+        case PoolTimeout() | DBAPIError(connection_invalidated=True):
+            return DatabaseUnreachable
+        case DBAPIError():
+            return passing(error.orig)
+        case psycopg.OperationalError():
+            # Without a state it was not the server that said so.
+            return _of_state(error.sqlstate or "08000")
+        case _:
+            return None
+
+
+def _of_state(state: str) -> type[OnrecordError] | None:
+    """See "PostgreSQL Error Codes" in its documentation."""
+    if state == "55P03":
+        return Busy
+    if state.startswith(("08", "57P")) or state == "53300":
+        return DatabaseUnreachable
+    return DatabaseExhausted if state.startswith("53") else None
 
 
 def unreachable(error: OperationalError, url: URL) -> DatabaseUnreachable:
@@ -76,6 +130,7 @@ def _with_session_settings(url: URL, options: dict[str, Any]) -> dict[str, Any]:
     settings = {
         "connect_timeout": CONNECT_TIMEOUT_S,
         "application_name": "onrecord",
+        **_SIGNS_OF_LIFE,
         **given,
         # With the connection: a statement of its own would cost a round trip, and a rollback would undo it.
         "options": f"{given.get('options', '')} {_SESSION}".strip(),

@@ -157,7 +157,7 @@ class NotRuled(OnrecordError):
 
 
 class Busy(OnrecordError):
-    """Others held the log for too long; nothing was recorded."""
+    """Others held the log, or what is read, for too long; nothing was recorded."""
 
     code = "BUSY"
 
@@ -719,6 +719,15 @@ class DatabaseUnreachable(OnrecordError):
         self.where = where  #: Database, host and port, never the password.
         self.reason = reason
         super().__init__(f"No connection to {where}: {reason}. {advice}")
+
+
+class DatabaseExhausted(OnrecordError):
+    """The server has run out of room on its disk, or of memory."""
+
+    code = "DATABASE_EXHAUSTED"
+
+    def __init__(self) -> None:
+        super().__init__("the database has no room left and nothing was recorded; ask again once it was given some")
 
 
 class DatabaseUrlInvalid(OnrecordError):

@@ -39,8 +39,8 @@ class Grouping:
     Callers are strangers to each other. Each gets the outcomes of its own events, which are
     durable by then. Where a group fails by what is in it, its members are appended one by one,
     so that the fault is told to whom it belongs to alone. Where nobody gets a turn, or the database
-    is gone, all of the group are told. Who no longer waits hurts nobody, and is recorded all the same
-    if its turn had come.
+    is gone, all who wait by then are told: nobody waits for longer than one turn takes to come, however
+    many do. Who no longer waits hurts nobody, and is recorded all the same if its turn had come.
 
     For the coroutines of one event loop.
     """
@@ -102,11 +102,15 @@ class Grouping:
             async with self._engine.connect() as conn:
                 outcomes = iter(await conn.run_sync(_appended, [each for member in group for each in member.new]))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told to those who wait
-            if len(group) > 1 and not _concerns_all(error):
+            concerned = list(group)
+            if _concerns_all(error):
+                concerned += self._waiting
+                self._waiting.clear()
+            elif len(group) > 1:
                 for member in group:
                     await self._append([member])
                 return
-            for member in group:
+            for member in concerned:
                 if not member.outcomes.done():
                     member.outcomes.set_exception(error)
             return

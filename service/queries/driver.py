@@ -54,6 +54,17 @@ def text_array(values: Sequence[str]) -> str:
     return f'{{"{told}"}}'
 
 
+def committed(conn: Connection) -> None:
+    """End the transaction; not by a rollback, at which the driver forgets all that it has prepared.
+
+    Raises DBAPIError.
+    """
+    try:
+        conn.connection.commit()
+    except psycopg.Error as error:
+        raise _failed(conn, "COMMIT", error) from error
+
+
 def _raw(conn: Connection) -> psycopg.Connection:
     return cast("psycopg.Connection", conn.connection.driver_connection)
 

@@ -15,6 +15,8 @@ from service.tree.signing import SignedCheckpoint, Signer, agreed, begin, identi
 
 #: How many entries one transaction integrates at most.
 LIMIT: Final = 65_536
+#: Whoever else holds the tree, nobody waits for it for ever.
+_SETTINGS: Final = text("SELECT current_setting('transaction_isolation'), set_config('lock_timeout', '5s', true)")
 _TURN: Final = text("SELECT size, set_config('synchronous_commit', 'on', true) FROM onrecord.tree FOR UPDATE")
 _WRITE: Final = """
     INSERT INTO onrecord.tile (level, index, hashes)
@@ -78,7 +80,7 @@ def accept_loss(conn: Connection, signer: Signer, *, reason: str, kept: str | No
 
 def _take_turn(conn: Connection) -> int:
     """Hold the tree until the transaction ends; returns its size. What is signed is durable once committed."""
-    isolation = conn.scalar(text("SELECT current_setting('transaction_isolation')"))
+    isolation, _ = conn.execute(_SETTINGS).one()
     if isolation != "read committed":
         # Under REPEATABLE READ the log would be seen as it was before the turn came.
         raise AssertionError(f"the tree grows under READ COMMITTED, not {isolation}")
