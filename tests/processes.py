@@ -91,7 +91,9 @@ class Process:
 
 def beside(process: Process) -> list[int]:
     """The process ids of the projectors beside it."""
-    listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True).stdout
+    listed = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,args="], capture_output=True, text=True, check=True
+    ).stdout
     rows = [line.split(maxsplit=2) for line in listed.splitlines()]
     return [int(pid) for pid, parent, args in rows if int(parent) == process.process.pid and "accompanying" in args]
 

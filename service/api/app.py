@@ -40,8 +40,8 @@ _GRACE_S: Final = 10.0
 #: What pages of other origins may do, where they may do anything: what those of this one do.
 _SHARED: Final[dict[str, Any]] = {
     "allow_methods": ["GET", "POST"],
-    "allow_headers": ["Authorization", "Content-Type", "Last-Event-ID", http.MIN_POSITION],
-    "expose_headers": ["ETag", "Retry-After"],
+    "allow_headers": ["Authorization", "Content-Type", "Last-Event-ID", "X-Request-Id", http.MIN_POSITION],
+    "expose_headers": ["ETag", "Retry-After", "X-Request-Id"],
     "max_age": 86_400,
 }
 

@@ -30,10 +30,9 @@ def _service(world: World, server: Server, chance: Random) -> None:
 def _projector(world: World, server: Server, chance: Random) -> None:
     """The process beside the service; the service starts another."""
     time.sleep(chance.uniform(0, _PEACE_S_MAX))
+    eventually(lambda: world.projector() is not None, "a projector")
     killed = world.projector()
-    while killed is None:
-        time.sleep(0.01)
-        killed = world.projector()
+    assert killed is not None
     os.kill(killed, signal.SIGKILL)
     eventually(lambda: world.projector() not in (None, killed), "another projector")
 
