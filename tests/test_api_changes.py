@@ -7,7 +7,7 @@ import pytest
 
 from service.domain.events import ArticleRetracted
 from service.domain.policies import State, Verdict, policy
-from service.queries import claims as stored_claims
+from service.queries import beliefs as stored_beliefs
 from tests.api import SEEDS, Api
 from tests.api import seeded as seeded
 from tests.api import served as served
@@ -200,7 +200,7 @@ def test_a_cursor_of_other_positions_or_another_policy_is_refused(seeded: Api) -
 
 @pytest.mark.parametrize("under", ["unanimous", "unanimous:min_speakers=2"])
 def test_too_many_changes_are_refused(seeded: Api, monkeypatch: pytest.MonkeyPatch, under: str) -> None:
-    monkeypatch.setattr(stored_claims, "FOLDED_MAX", 20)
+    monkeypatch.setattr(stored_beliefs, "FOLDED_MAX", 20)
     ((code, message),) = seeded.errors(QUERY, **{"from": 0, "policy": under})
     assert code == "TOO_BROAD"
     assert message.startswith("21 claims would have to be folded")

@@ -16,7 +16,7 @@ from service.domain import policies
 from service.domain.article import Article
 from service.domain.policies import State
 from service.projector import Projector
-from service.queries import articles, claims, log_entries, snapshot, statements
+from service.queries import articles, beliefs, claims, log_entries, snapshot, statements
 from service.queries.claims import ClaimFilter, ClaimOrder
 from service.queries.paging import Page
 from service.queries.snapshot import View
@@ -109,7 +109,7 @@ def reads(of: int) -> dict[str, Callable[[View], object]]:
         "how many claims in the middle of the log": lambda view: count()(view.at(snapshot.AsOf(middle))),
         "how many claims changed of late": count(changed_after=of // A_DOCUMENT - 1),
         "claims below topics": lambda view: claims.claims_of_topics(view, ["topic-1", "topic-2"], PAGE),
-        "what changed in ten events": lambda view: claims.changes(
+        "what changed in ten events": lambda view: beliefs.changes(
             view, POLICY, start=middle - 10, to=middle, page=PAGE
         ),
         "articles": lambda view: articles.articles(view, PAGE),

@@ -25,7 +25,7 @@ from service.domain.events import ArticleRecorded, Event
 from service.domain.policies import NAMES, policy
 from service.log import NewEvent
 from service.projector import Generation, Projector
-from service.queries import claims
+from service.queries import beliefs
 from service.queries.snapshot import view
 from tests import curated as building
 from tests.builders import article, asserts, denies
@@ -201,7 +201,7 @@ def look(engine: Engine) -> tuple[int, int, dict[str, Any]]:
 def looked(conn: Connection) -> tuple[int, int, dict[str, Any]]:
     reading = view(conn)
     assert reading is not None
-    believed = {slug: each.verdict for slug, each in claims.beliefs(reading, building.CLAIMS, UNANIMOUS).items()}
+    believed = {slug: each.verdict for slug, each in beliefs.beliefs(reading, building.CLAIMS, UNANIMOUS).items()}
     return reading.snapshot.generation, reading.position, believed
 
 

@@ -31,6 +31,7 @@ from service.domain.errors import BadArgument
 from service.domain.events import EventType
 from service.domain.policies import State
 from service.queries import articles as stored_articles
+from service.queries import beliefs as stored_beliefs
 from service.queries import claims as stored_claims
 from service.queries import log_entries
 from service.queries import statements as stored_statements
@@ -224,14 +225,14 @@ def _changes(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequen
         policy, to = policy_of(view, arguments), view.position if named is None else named
         if start > to:
             raise BadArgument(f"from is {start} and to is {to}; name the earlier position first")
-        found = stored_claims.changes(view, policy, start=start, to=to, page=page)
+        found = stored_beliefs.changes(view, policy, start=start, to=to, page=page)
         return [
             found._replace(
                 items=[Changed(each.claim, each.before, each.after, policy, start, to) for each in found.items]
             )
         ]
 
-    load = many("changes", stored_claims.CHANGES, _root, fetch)
+    load = many("changes", stored_beliefs.CHANGES, _root, fetch)
     return load(view, parents, arguments)
 
 

@@ -25,6 +25,7 @@ from service.domain.merges import Kind
 from service.domain.policies import Reason, State
 from service.proof import encoded
 from service.queries import articles as stored_articles
+from service.queries import beliefs as stored_beliefs
 from service.queries import claims as stored_claims
 from service.queries import log_entries
 from service.queries import statements as stored_statements
@@ -49,7 +50,7 @@ def filters_of(arguments: Arguments) -> dict[str, Any]:
 
 
 def _believed(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
-    found = stored_claims.beliefs(view, [claim.claim for claim in parents], policy_of(view, arguments))
+    found = stored_beliefs.beliefs(view, [claim.claim for claim in parents], policy_of(view, arguments))
     return [found[claim.claim] for claim in parents]
 
 
@@ -79,12 +80,12 @@ def _history(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequen
     said = arguments.get("axis") is Axis.SAID or view.said_by is not None
     load = many(
         "history",
-        stored_claims.SAID if said else stored_claims.HISTORY.order,
+        stored_beliefs.SAID if said else stored_beliefs.HISTORY.order,
         lambda claim: claim.claim,
         lambda view, slugs, _, page: (
-            stored_claims.histories_said(view, slugs, policy_of(view, arguments), page)
+            stored_beliefs.histories_said(view, slugs, policy_of(view, arguments), page)
             if said
-            else stored_claims.histories(view, slugs, policy_of(view, arguments), page)
+            else stored_beliefs.histories(view, slugs, policy_of(view, arguments), page)
         ),
     )
     return load(view, parents, arguments)
@@ -94,16 +95,16 @@ def _transitions(view: View, parents: Sequence[Any], arguments: Arguments) -> Se
     policy, start, to = parents[0].policy, parents[0].start, parents[0].to
     load = many(
         "transitions",
-        stored_claims.HISTORY.order,
+        stored_beliefs.HISTORY.order,
         lambda change: change.claim,
-        lambda view, slugs, _, page: stored_claims.transitions_between(
+        lambda view, slugs, _, page: stored_beliefs.transitions_between(
             view, policy, start=start, to=to, claims=slugs, page=page
         ),
     )
     return load(view, parents, arguments)
 
 
-def _moved(view: View, made: Sequence[stored_claims.Transition], page: Page) -> list[Slice[stored_statements.Moved]]:
+def _moved(view: View, made: Sequence[stored_beliefs.Transition], page: Page) -> list[Slice[stored_statements.Moved]]:
     at = [(each.claim, each.position) for each in made if not each.said]
     moments = [(each.claim, each.effective_at) for each in made if each.said and each.effective_at is not None]
     recorded = iter(stored_statements.moves_at(view, at))
@@ -112,7 +113,7 @@ def _moved(view: View, made: Sequence[stored_claims.Transition], page: Page) -> 
     return [cut((((each.speaker,), each) for each in of), stored_statements.MOVES, page) for of in moves]
 
 
-def _place_of(transition: stored_claims.Transition) -> str:
+def _place_of(transition: stored_beliefs.Transition) -> str:
     return f"{transition.position}:{transition.claim}"
 
 
@@ -482,8 +483,8 @@ class Changed(NamedTuple):
     """How the belief of a claim under a policy differs between two positions."""
 
     claim: str
-    before: stored_claims.Belief | None
-    after: stored_claims.Belief | None
+    before: stored_beliefs.Belief | None
+    after: stored_beliefs.Belief | None
     policy: policies.Policy
     start: int
     to: int
@@ -802,9 +803,9 @@ class Event(Node):
     @related(
         many(
             "transitions",
-            stored_claims.OF_EVENT.order,
+            stored_beliefs.OF_EVENT.order,
             lambda event: event.position,
-            lambda view, at, arguments, page: stored_claims.transitions_of_events(
+            lambda view, at, arguments, page: stored_beliefs.transitions_of_events(
                 view, at, policy_of(view, arguments), page
             ),
         ),

@@ -19,11 +19,13 @@ from service.domain.merges import Kind
 from service.domain.moment import instant_text
 from service.domain.policies import Policy
 from service.queries import articles as stored_articles
+from service.queries import beliefs as stored_beliefs
 from service.queries import claims as stored_claims
 from service.queries import log_entries
 from service.queries import statements as stored_statements
 from service.queries.articles import Article
-from service.queries.claims import Belief, Claim, Transition
+from service.queries.beliefs import Belief, Transition
+from service.queries.claims import Claim
 from service.queries.paging import Page
 from service.queries.snapshot import View
 from service.queries.statements import Statement, StatementFilter
@@ -65,9 +67,9 @@ def evidence(view: View, slug: str, policy: Policy) -> Evidence:
     claim = stored_claims.claims_by_slug(view, [slug]).get(slug)
     if claim is None:
         raise ClaimUnknown(slug)
-    belief = stored_claims.beliefs(view, [claim.claim], policy)[claim.claim]
+    belief = stored_beliefs.beliefs(view, [claim.claim], policy)[claim.claim]
     statements = _all_statements(view, claim.claim)
-    read_history = stored_claims.histories if view.said_by is None else stored_claims.histories_said
+    read_history = stored_beliefs.histories if view.said_by is None else stored_beliefs.histories_said
     (history,) = read_history(view, [claim.claim], policy, Page(10_000))
     stand = stored_statements.which_stand(view, [(each.claim, each.place) for each in statements])
     articles = stored_articles.articles_by_position(view, {each.position for each in statements})

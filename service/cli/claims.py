@@ -26,8 +26,10 @@ from service.domain.events import (
 from service.domain.merges import Kind
 from service.domain.policies import Policy, Reason, State, policy
 from service.queries import articles, log_entries, statements
+from service.queries import beliefs as stored_beliefs
 from service.queries import claims as queries
-from service.queries.claims import Belief, Claim, ClaimFilter, ClaimOrder, Related, Ruled, Transition
+from service.queries.beliefs import Belief, Transition
+from service.queries.claims import Claim, ClaimFilter, ClaimOrder, Related, Ruled
 from service.queries.paging import Page
 from service.queries.snapshot import View, as_of, view
 from service.queries.statements import Statement, StatementFilter
@@ -57,7 +59,7 @@ def list_claims(
         chosen = policy(under) if under else reading.policy
         claims = queries.claims(reading, wanted, chosen, ClaimOrder.NEWEST, Page(limit)).items
         counts = queries.count_by_state(reading, wanted, chosen)
-        beliefs = queries.beliefs(reading, [claim.claim for claim in claims], chosen)
+        beliefs = stored_beliefs.beliefs(reading, [claim.claim for claim in claims], chosen)
     if claims:
         terminal.show(_table([(claim, beliefs[claim.claim]) for claim in claims]))
     told = ", ".join(f"{count:,} {each}" for each, count in counts.items() if count)
@@ -78,11 +80,11 @@ def show_claim(settings: Settings, slug: str, *, under: str | None, at: str | No
             raise TyperException((_UNKNOWN_THEN if reading.named else _UNKNOWN).format(slug))
         claim = found[slug]
         survivor = claim.claim
-        belief = queries.beliefs(reading, [survivor], chosen)[survivor]
+        belief = stored_beliefs.beliefs(reading, [survivor], chosen)[survivor]
         ruling = queries.rulings_in_force(reading, [survivor]).get(survivor) if _is_ruled(belief) else None
         related = queries.relations(reading, [survivor])[survivor]
         (standing,) = statements.of_claims(reading, [survivor], StatementFilter(standing=True), Page(_LISTED_MAX))
-        histories = queries.histories if reading.said_by is None else queries.histories_said
+        histories = stored_beliefs.histories if reading.said_by is None else stored_beliefs.histories_said
         (history,) = histories(reading, [survivor], chosen, Page(_LISTED_MAX, backward=True))
         positions = {each.position for each in standing.items} | {each.position for each in history.items}
         sources = articles.articles_by_event(reading, positions)

@@ -25,7 +25,7 @@ from service.domain.events import (
     TextErased,
 )
 from service.log import NewEvent, Repeated
-from service.queries import claims as queries
+from service.queries import beliefs as queries
 from service.queries.paging import Page
 from service.queries.snapshot import AsOf, View, view
 

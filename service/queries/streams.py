@@ -9,7 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from service.domain.policies import State
 from service.queries import log_entries
-from service.queries.claims import HISTORY, Transition
+from service.queries.beliefs import HISTORY, Transition
 from service.queries.driver import Row
 from service.queries.paging import By, Key, Listing, Page, Slice
 from service.queries.snapshot import View
