@@ -48,10 +48,9 @@ class Server:
         """The database of this name, made if it is not there; `migrated`: for onrecord."""
         made = Database(self.embedded, name)
         with Database(self.embedded, "postgres").connect() as conn:
-            if conn.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is not None:
-                return made
-            conn.execute(f"CREATE DATABASE {name} OWNER {OWNER_ROLE}".encode())
-            conn.execute(f"GRANT CONNECT, CREATE ON DATABASE {name} TO {SERVICE_ROLE}".encode())
+            if conn.execute("SELECT FROM pg_database WHERE datname = %s", (name,)).fetchone() is None:
+                conn.execute(f"CREATE DATABASE {name} OWNER {OWNER_ROLE}".encode())
+                conn.execute(f"GRANT CONNECT, CREATE ON DATABASE {name} TO {SERVICE_ROLE}".encode())
         if migrated:
             owner = engines.create(made.url(OWNER_ROLE), poolclass=NullPool)
             schema.migrate(owner, metadata=tables.log_metadata, service_role=SERVICE_ROLE)
