@@ -129,7 +129,7 @@ def test_who_is_ready_together_is_recorded_together(run: Run):
     async def body(group: Group) -> list[int]:
         await group.grouping.append(sent(article("before")))
         group.statements.clear()
-        await asyncio.gather(*(group.grouping.append(sent(article(f"{n}"))) for n in range(8)))
+        await asyncio.gather(*(group.grouping.append(sent(article(str(n)))) for n in range(8)))
         return [len(group.statements)]
 
     assert run(body) == [3]
@@ -220,7 +220,7 @@ def test_who_no_longer_waits_hurts_nobody(run: Run, engine: Engine):
         with held(engine):
             gone = group.hand_over(sent(article("gone")))
             await group.leading.wait()
-            others = [group.hand_over(sent(article(f"{n}"))) for n in range(6)]
+            others = [group.hand_over(sent(article(str(n)))) for n in range(6)]
             await asyncio.sleep(0)
             gone.cancel()
             others[0].cancel()
@@ -255,23 +255,24 @@ def test_a_group_is_bounded_and_what_one_hands_over_stays_together(run: Run, eng
     assert all(each == list(range(each[0], each[0] + len(each))) for each in together)
 
 
+async def told_and_sent_again(engine: Engine, group: Group) -> list[int]:
+    """Where four get once they send again what they sent while somebody else had the turn, and were told so."""
+    with held(engine):
+        told = await asyncio.gather(
+            *(group.grouping.append(sent(article(str(n)))) for n in range(4)), return_exceptions=True
+        )
+    assert [type(each) for each in told] == [Busy] * 4
+    # Together: not one after the other, each for as long.
+    assert len(group.statements) == 1
+    again = await asyncio.gather(*(group.grouping.append(sent(article(str(n)))) for n in range(4)))
+    return [position(each) for each in again]
+
+
 def test_all_of_a_group_that_gets_no_turn_are_told_and_may_repeat(
     run: Run, engine: Engine, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(log, "append", partial(log.append, wait_s_max=0.1))
-
-    async def body(group: Group) -> list[int]:
-        with held(engine):
-            told = await asyncio.gather(
-                *(group.grouping.append(sent(article(f"{n}"))) for n in range(4)), return_exceptions=True
-            )
-        assert [type(each) for each in told] == [Busy] * 4
-        # Together: not one after the other, each for as long.
-        assert len(group.statements) == 1
-        again = await asyncio.gather(*(group.grouping.append(sent(article(f"{n}"))) for n in range(4)))
-        return [position(each) for each in again]
-
-    assert run(body) == [1, 2, 3, 4]
+    assert run(partial(told_and_sent_again, engine)) == [1, 2, 3, 4]
 
 
 def test_nobody_waits_for_more_than_one_turn_that_does_not_come(
@@ -280,18 +281,7 @@ def test_nobody_waits_for_more_than_one_turn_that_does_not_come(
     """However many groups there would be."""
     monkeypatch.setattr(log, "append", partial(log.append, wait_s_max=0.1))
     monkeypatch.setattr(grouping, "_EVENTS_MAX", 1)
-
-    async def body(group: Group) -> list[int]:
-        with held(engine):
-            told = await asyncio.gather(
-                *(group.grouping.append(sent(article(f"{n}"))) for n in range(4)), return_exceptions=True
-            )
-        assert [type(each) for each in told] == [Busy] * 4
-        assert len(group.statements) == 1
-        again = await asyncio.gather(*(group.grouping.append(sent(article(f"{n}"))) for n in range(4)))
-        return [position(each) for each in again]
-
-    assert run(body) == [1, 2, 3, 4]
+    assert run(partial(told_and_sent_again, engine)) == [1, 2, 3, 4]
 
 
 def test_a_database_that_goes_is_told_to_all_and_one_that_is_back_is_used(run: Run, engine: Engine, database: Database):
@@ -304,12 +294,12 @@ def test_a_database_that_goes_is_told_to_all_and_one_that_is_back_is_used(run: R
 
     async def body(group: Group) -> list[int]:
         with held(engine):
-            asked = [group.hand_over(sent(article(f"{n}"))) for n in range(4)]
+            asked = [group.hand_over(sent(article(str(n)))) for n in range(4)]
             await group.leading.wait()
             await asyncio.to_thread(end_whoever_waits)
             told = await asyncio.gather(*asked, return_exceptions=True)
         assert [type(each) for each in told] == [OperationalError] * 4
-        again = await asyncio.gather(*(group.grouping.append(sent(article(f"{n}"))) for n in range(4)))
+        again = await asyncio.gather(*(group.grouping.append(sent(article(str(n)))) for n in range(4)))
         return [position(each) for each in again]
 
     assert run(body) == [1, 2, 3, 4]

@@ -13,7 +13,6 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import Request as HttpRequest
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
@@ -143,7 +142,7 @@ class App(Starlette):
         context.request = request
         if request.operation.operation is OperationType.MUTATION:
             # What was taken on is done, whoever leaves meanwhile.
-            return await interpreted(request, sent, context)
+            return await interpreted(sent, context)
         return await racing.unless(self._read(asked, request, sent, context), racing.gone(receive))
 
     async def _known(self, asked: Asked) -> Answer | None:
@@ -167,12 +166,12 @@ class App(Starlette):
     async def _read(self, asked: Asked, request: Request, sent: Sent, context: Context) -> Answer | dict[str, Any]:
         """The answer to a query; as it is kept, if it may be."""
         if not self.compiled or request.document.introspects:
-            return await interpreted(request, sent, context)
+            return await interpreted(sent, context)
         try:
             with watching.timed(request.operation):
                 data = await context.answer(request, compiled=True)
         except Unwritten:
-            return await interpreted(request, sent, context)
+            return await interpreted(sent, context)
         except Exception as error:  # noqa: BLE001 - told and logged as the interpreter's way does
             return refused(error)
         watching.compiled()
@@ -195,13 +194,15 @@ async def _give(send: Send, asked: Asked, answer: Answer | dict[str, Any]) -> No
     await http.respond(send, 304 if has_it else 200, asked.media, headers, b"" if has_it else answer.body)
 
 
-async def _unanswered(_: HttpRequest, error: Exception) -> Response:
+async def _unanswered(_: HttpRequest, error: Exception) -> ASGIApp:
     """The answer, outside of GraphQL, where the database gave none and it may pass by itself."""
     if passing(error) is None:
         raise error
-    told = refused(error)
-    status = http.status_of(told, Media.GRAPHQL)
-    return Response(encoded(told), status, {"retry-after": "1", "cache-control": "no-store"}, "application/json")
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await http.refuse(scope, send, error)
+
+    return answer
 
 
 def create(

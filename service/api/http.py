@@ -31,7 +31,6 @@ from service.domain.errors import (
     NotAcceptable,
     NothingProjected,
     NotYetProjected,
-    OnrecordError,
     OriginRefused,
     RequestMalformed,
     RequestUnreadable,
@@ -236,8 +235,9 @@ async def respond(send: Send, status: int, media: Media, headers: Headers, body:
     await send({"type": f"{kind}.response.body", "body": body})
 
 
-async def refuse(scope: Scope, send: Send, error: OnrecordError | Invalid) -> None:
+async def refuse(scope: Scope, send: Send, error: Exception) -> None:
     """Tell that a request is not answered, and why, in a media type that its client takes."""
+    told = refused(error)
     accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
     preferred, _ = accepted(accept or b"*/*")
     media = Media.GRAPHQL if preferred is Media.GRAPHQL else Media.JSON
@@ -246,7 +246,7 @@ async def refuse(scope: Scope, send: Send, error: OnrecordError | Invalid) -> No
         case Invalid():
             status = (422 if error.parsed else 400) if media is Media.GRAPHQL else 200
         case _:
-            status = _STATUS.get(error.code, 400)
+            status = _STATUS.get(told["errors"][0]["extensions"]["code"], 400)
     match error:
         case MethodNotAllowed():
             headers.append((b"allow", error.allowed.encode()))
@@ -261,4 +261,4 @@ async def refuse(scope: Scope, send: Send, error: OnrecordError | Invalid) -> No
             pass
     # Before it is accepted, a WebSocket is still a request that can be answered.
     kind = "websocket.http" if scope["type"] == "websocket" else "http"
-    await respond(send, status, media, headers, encoded(refused(error)), kind=kind)
+    await respond(send, status, media, headers, encoded(told), kind=kind)

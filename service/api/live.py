@@ -173,7 +173,7 @@ class Live:
             await self.access.still(context.sender)
             context.request = request = Request.of(graphql_schema, sent, self._limits)
             if request.operation.operation is not OperationType.SUBSCRIPTION:
-                return await interpreted(request, sent, context)
+                return await interpreted(sent, context)
             return await self._begin(request, sent.variables or {}, context, after)
         except Exception as error:  # noqa: BLE001 - told and logged as any other request's is
             return refused(error)

@@ -122,9 +122,10 @@ def answered(data: Any, errors: Sequence[GraphQLError] | None, context: Context)
     return {"data": data, **told, "extensions": {"cost": context.request.cost, **log}}
 
 
-async def interpreted(request: Request, sent: Sent, context: Context) -> dict[str, Any]:
-    """The answer to a request by the interpreter, as it is sent."""
-    context.request = request
+async def interpreted(sent: Sent, context: Context) -> dict[str, Any]:
+    """The answer to the context's request by the interpreter, as it is sent."""
+    request = context.request
+    assert request is not None
     watching.interpreted()
     with watching.timed(request.operation):
         result = await schema.execute(sent.query, sent.variables, context_value=context, operation_name=sent.name)

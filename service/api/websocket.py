@@ -35,6 +35,8 @@ from service.domain.errors import (
 _PROTOCOL: Final = "graphql-transport-ws"
 #: How long a client may take to introduce itself.
 _INIT_S: Final = 10.0
+#: By which code a connection is closed on which this happens.
+_CODES: Final[dict[type[OnrecordError], int]] = {TooSlow: 4413, Unauthenticated: 4401, DatabaseUnreachable: 1013}
 
 
 class _Close(Exception):
@@ -99,14 +101,8 @@ class _Connection:
             await first_of(self._listen(), self._until_failed(), self._introduction_missed(), self._live.ended())
         except _Close as close:
             code, reason = close.code, close.reason
-        except TooSlow as error:
-            code, reason = 4413, error.code
-            watching.refused(error.code, str(error))
-        except Unauthenticated as error:
-            code, reason = 4401, error.code
-            watching.refused(error.code, str(error))
-        except DatabaseUnreachable as error:
-            code, reason = 1013, error.code
+        except (TooSlow, Unauthenticated, DatabaseUnreachable) as error:
+            code, reason = _CODES[type(error)], error.code
             watching.refused(error.code, str(error))
         except (WebSocketDisconnect, OSError):
             return

@@ -202,20 +202,15 @@ def _answer(
 ) -> None:
     from service.api.access import Access
     from service.api.app import create
-    from service.api.limits import Limits
+    from service.api.limits import DEFAULTS, Limits
     from service.api.probes import Readiness
     from service.cli import connecting
 
-    limits = Limits(
-        **{
-            each.name: value
-            for each in dataclasses.fields(Limits)
-            if (value := getattr(settings, each.name)) is not None
-        }
-    )
-    if settings.requests_per_s_max is None and _is_loopback(listening):
+    given = {each.name: getattr(settings, each.name) for each in dataclasses.fields(Limits)}
+    if settings.requests_per_s_max is None:
         # Whoever is on this machine is no stranger, or a proxy behind which all would be one.
-        limits = dataclasses.replace(limits, requests_per_s_max=0)
+        given["requests_per_s_max"] = 0 if _is_loopback(listening) else DEFAULTS.requests_per_s_max
+    limits = Limits(**given)
     options = engines.answering(found.url, connections_max=_CONNECTIONS_MAX, wait_s_max=_WAIT_S_MAX)
     engine = engines.create_async(found.url, **options)
     # The connection that was used last: its server process still has at hand what the next request needs.

@@ -145,14 +145,7 @@ def _life(data_dir: Path, name: str, server: Server, kinds: Iterable[str], chanc
             _healed(world, people, recorders)
             world.verify()
             report.verified += 1
-        for each in recorders:
-            each.stopped()
-        head = world.head()
-        eventually(lambda: world.projected() == head, "all is projected")
-        check(world, recorders, followers, readers)
-        for each in people:
-            each.stopped()
-        world.stop_service()
+        end(world, recorders, followers, readers)
         report.verified += 1
         report.databases += 1
         report.acknowledged += sum(len(each.acknowledged) for each in recorders)
@@ -186,6 +179,18 @@ def _healed(world: World, people: list[Person], recorders: list[Recorder]) -> No
     eventually(recorded, "everybody is acknowledged something again")
     head = world.head()
     eventually(lambda: world.projected() >= head, "it is projected again")
+
+
+def end(world: World, recorders: list[Recorder], followers: list[Follower], readers: list[Reader]) -> None:
+    """Let all that was sent be projected and followed, hold everything against each other, and stop the service."""
+    for each in recorders:
+        each.stopped()
+    head = world.head()
+    eventually(lambda: world.projected() == head, "all is projected")
+    check(world, recorders, followers, readers)
+    for each in (*recorders, *followers, *readers):
+        each.stopped()
+    world.stop_service()
 
 
 def check(world: World, recorders: list[Recorder], followers: list[Follower], readers: list[Reader]) -> None:

@@ -11,9 +11,9 @@ from random import Random
 from statistics import median
 from typing import Final
 
-from tests.torture.kills import check, crowd
+from tests.torture.kills import crowd, end
 from tests.torture.people import Broken
-from tests.torture.world import Server, World, eventually
+from tests.torture.world import Server, World
 
 _LOOK_S: Final = 0.5
 
@@ -95,14 +95,7 @@ def run(folder: Path, *, seconds: float, seed: int, binaries: Path | None = None
             time.sleep(_LOOK_S)
         if rebuilding is None or rebuilding.ends() != 0:
             raise Broken("the rebuild failed")
-        for each in recorders:
-            each.stopped()
-        head = world.head()
-        eventually(lambda: world.projected() == head, "all is projected")
-        check(world, recorders, followers, readers)
-        for each in people:
-            each.stopped()
-        world.stop_service()
+        end(world, recorders, followers, readers)
     figures.acknowledged = sum(len(each.acknowledged) for each in recorders)
     figures.answers = sum(each.answers for each in readers)
     figures.followed = sum(len(each.cursors) for each in followers)
