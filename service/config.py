@@ -5,11 +5,14 @@ their values, defaults and meanings, which are the descriptions here.
 """
 
 import os
+import re
 from difflib import get_close_matches
+from ipaddress import ip_network
 from pathlib import Path
-from typing import Final, Literal
+from typing import Annotated, Final, Literal
 
-from pydantic import Field, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 _PREFIX: Final = "ONRECORD_"
@@ -21,6 +24,27 @@ def default_data_dir() -> Path:
         return Path("/var/lib/onrecord")
     base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
     return Path(base) / "onrecord"
+
+
+def _origins(value: str) -> str:
+    for each in value.split():
+        # As browsers send it, character by character.
+        if each != "*" and not re.fullmatch(r"https?://[a-z0-9.\-\[\]:]*[a-z0-9\]]", each):
+            raise PydanticCustomError(
+                "origin", "{each} is not an origin; write it as https://news.example, with no path", {"each": each}
+            )
+    return value
+
+
+def _networks(value: str) -> str:
+    for each in value.split():
+        try:
+            ip_network(each)
+        except ValueError as error:
+            raise PydanticCustomError(
+                "network", "{why}; write addresses as 10.0.0.7 and networks as 10.0.0.0/8", {"why": str(error)}
+            ) from None
+    return value
 
 
 class Settings(BaseSettings):
@@ -148,12 +172,12 @@ class Settings(BaseSettings):
     suggestions: bool = Field(
         default=True, description="whether errors in a document suggest names of the schema that may be meant"
     )
-    cors_origins: str = Field(
+    cors_origins: Annotated[str, AfterValidator(_origins)] = Field(
         default="",
-        description="origins whose pages may ask, such as https://news.example, separated by spaces; "
+        description="origins whose pages may ask, such as https://news.example, separated by spaces, or * for any; "
         "by default only the explorer's own",
     )
-    trusted_proxies: str = Field(
+    trusted_proxies: Annotated[str, AfterValidator(_networks)] = Field(
         default="",
         description="addresses or networks of proxies whose X-Forwarded-For is believed, separated by spaces",
     )

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -414,6 +415,22 @@ def test_a_setting_that_cannot_be_used_is_named_without_its_value(run_anywhere: 
     assert ran.status == 1
     assert "ONRECORD_PORT" in ran.err
     assert "hunter2" not in ran.err
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        ("cors_origins", "https://a.example http://[::1]:8080 *", "a.example"),
+        ("cors_origins", "http://127.0.0.1:8080", "https://a.example/"),
+        ("trusted_proxies", "10.0.0.7 fd00::/8", "10.0.0.7/8"),
+        ("trusted_proxies", "", "proxy.example"),
+    ],
+)
+def test_a_list_with_one_that_would_never_match_is_refused(run_anywhere: Run, name: str, good: str, bad: str):
+    assert run_anywhere("settings", **{name: good}).status == 0
+    ran = run_anywhere("settings", **{name: f"{good} {bad}"})
+    assert ran.status == 1
+    assert re.search(f"ONRECORD_{name.upper()} cannot be used: '?{re.escape(bad)}", ran.err)
 
 
 def test_a_misspelt_setting_is_told(run_anywhere: Run):
