@@ -7,12 +7,12 @@ import strawberry
 from strawberry.types import Info
 
 from service import log, projector
-from service.api import watching
+from service.api import lookups, watching
 from service.api.context import Context
 from service.api.fields import NEEDS, arg, related
 from service.api.inputs import ArticleInput, as_sent, to_article
 from service.api.scalars import Instant, Position
-from service.api.types import Article, Event, PolicyArgument, Problem, Verdict, event_at
+from service.api.types import Article, Event, PolicyArgument, Problem, Verdict
 from service.domain import article as documents
 from service.domain import policies
 from service.domain.errors import BadArgument, DocumentInvalid, NothingProjected, OnrecordError, PropositionMissing
@@ -79,7 +79,7 @@ class CurationAccepted:
     recorded_at: Instant = strawberry.field(description="when it was recorded")
     projected: bool = strawberry.field(description="whether beliefs hold it already; if not they soon will")
 
-    @related(event_at, description="the event, with the beliefs that it changed")
+    @related(lookups.event_at, description="the event, with the beliefs that it changed")
     def event(self) -> Event | None: ...
 
 
@@ -88,7 +88,7 @@ class CurationRepeated:
     position: Position = strawberry.field(description="where it was first recorded")
     projected: bool = strawberry.field(description="whether beliefs hold it")
 
-    @related(event_at, description="the event, with the beliefs that it changed")
+    @related(lookups.event_at, description="the event, with the beliefs that it changed")
     def event(self) -> Event | None: ...
 
 

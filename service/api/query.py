@@ -5,6 +5,7 @@ from typing import Annotated, Any, Final, cast
 
 import strawberry
 
+from service.api import lookups
 from service.api.fields import Arguments, Connection, Dated, Kept, Loader, arg, related
 from service.api.loaders import many, one
 from service.api.scalars import Instant, Position
@@ -23,7 +24,6 @@ from service.api.types import (
     Replay,
     Speaker,
     Topic,
-    policy_of,
 )
 from service.audit import replaying
 from service.domain import policies
@@ -222,7 +222,7 @@ def _changes(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequen
 
     def fetch(view: View, _: Any, __: Arguments, page: Page) -> list[Slice[Any]]:
         # What is left out is of the moment of the page, which a cursor may have kept.
-        policy, to = policy_of(view, arguments), view.position if named is None else named
+        policy, to = lookups.policy_of(view, arguments), view.position if named is None else named
         if start > to:
             raise BadArgument(f"from is {start} and to is {to}; name the earlier position first")
         found = stored_beliefs.changes(view, policy, start=start, to=to, page=page)

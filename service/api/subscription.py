@@ -6,9 +6,10 @@ from typing import Annotated, Any, Final, NamedTuple, cast
 
 import strawberry
 
+from service.api import lookups
 from service.api.fields import STREAM, Arguments, arg, reads
 from service.api.scalars import Position
-from service.api.types import Event, Transition, policy_of
+from service.api.types import Event, Transition
 from service.domain.article import SLUG_PATTERN, shown
 from service.domain.errors import BadCursor
 from service.domain.policies import State
@@ -27,7 +28,7 @@ class Begun(NamedTuple):
 
 
 def _transitions(view: View, arguments: Arguments) -> Begun:
-    policy, claim = policy_of(view, arguments), arguments.get("claim")
+    policy, claim = lookups.policy_of(view, arguments), arguments.get("claim")
     stream = Transitions(
         policy.id,
         claim=None if claim is None else view.merges.claim(claim).id,

@@ -2,252 +2,35 @@
 
 A type is never made: its fields are read off rows, which are the domain's own objects,
 and `reads` says how where the names differ. A field that needs more of the database
-names a loader, made by `loaders`.
+names a loader: one of `lookups`, or made by `loaders` where no other field has it.
 """
 
 from collections.abc import Sequence
-from typing import Annotated, Any, Final, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import orjson
 import strawberry
 
-from service import texts, tree
-from service.api.fields import PAGING, Arguments, Connection, Dated, Kept, Paged, arg, reads, related
-from service.api.loaders import many, one
+from service import tree
+from service.api import lookups
+from service.api.fields import Arguments, Connection, Dated, Kept, arg, reads, related
+from service.api.loaders import many
 from service.api.scalars import Axis, Instant, Json, Moment, Position
-from service.audit import digests
 from service.domain import policies
 from service.domain.article import Certainty, ChangeOf, Form, Stance
 from service.domain.article import Reader as ReaderKind
-from service.domain.errors import NotInTree, TooBroad
+from service.domain.errors import NotInTree
 from service.domain.events import Envelope, EventType, Relation, leaf, sha256
-from service.domain.merges import Kind
 from service.domain.policies import Reason, State
 from service.proof import encoded
 from service.queries import articles as stored_articles
 from service.queries import beliefs as stored_beliefs
 from service.queries import claims as stored_claims
-from service.queries import log_entries
 from service.queries import statements as stored_statements
 from service.queries.claims import ClaimFilter
-from service.queries.paging import By, Page, Slice, cut
+from service.queries.paging import By, cut
 from service.queries.snapshot import AsOf, View
 from service.queries.statements import StatementFilter
-
-
-def policy_of(view: View, arguments: Arguments) -> policies.Policy:
-    """The policy that a field's arguments mean; the one in force where they name none. Raises PolicyInvalid."""
-    named = arguments.get("policy")
-    return view.policy if named is None else policies.policy(named)
-
-
-def filters_of(arguments: Arguments) -> dict[str, Any]:
-    """A field's arguments without those of a page, for a filter that has the same names."""
-    return {name: value for name, value in arguments.items() if name not in PAGING}
-
-
-# --- loaders that more than one field uses, or that do more than look up -------------
-
-
-def _believed(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
-    found = stored_beliefs.beliefs(view, [claim.claim for claim in parents], policy_of(view, arguments))
-    return [found[claim.claim] for claim in parents]
-
-
-def _total_count(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    return [sum(_counts(view, page).values()) for page in parents]
-
-
-def _by_state(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    return [StateCounts(**{state.value: count for state, count in _counts(view, page).items()}) for page in parents]
-
-
-def _counts(view: View, page: Paged) -> dict[policies.State, int]:
-    if page.counted is None:
-        wanted, policy = page.where
-        page.counted = stored_claims.count_by_state(view, wanted, policy or view.policy)
-    return page.counted
-
-
-def _stands(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    places = [(said.claim, (said.position, said.ordinal)) for said in parents]
-    stand = stored_statements.which_stand(view, places)
-    return [place in stand for _, place in places]
-
-
-def _history(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
-    # Where only a part of what is known counts, there is one time left to go along.
-    said = arguments.get("axis") is Axis.SAID or view.said_by is not None
-    load = many(
-        "history",
-        stored_beliefs.SAID if said else stored_beliefs.HISTORY.order,
-        lambda claim: claim.claim,
-        lambda view, slugs, _, page: (
-            stored_beliefs.histories_said(view, slugs, policy_of(view, arguments), page)
-            if said
-            else stored_beliefs.histories(view, slugs, policy_of(view, arguments), page)
-        ),
-    )
-    return load(view, parents, arguments)
-
-
-def _transitions(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
-    policy, start, to = parents[0].policy, parents[0].start, parents[0].to
-    load = many(
-        "transitions",
-        stored_beliefs.HISTORY.order,
-        lambda change: change.claim,
-        lambda view, slugs, _, page: stored_beliefs.transitions_between(
-            view, policy, start=start, to=to, claims=slugs, page=page
-        ),
-    )
-    return load(view, parents, arguments)
-
-
-def _moved(view: View, made: Sequence[stored_beliefs.Transition], page: Page) -> list[Slice[stored_statements.Moved]]:
-    at = [(each.claim, each.position) for each in made if not each.said]
-    moments = [(each.claim, each.effective_at) for each in made if each.said and each.effective_at is not None]
-    recorded = iter(stored_statements.moves_at(view, at))
-    said = iter(stored_statements.moves_said(view, moments))
-    moves = [next(said) if each.said else next(recorded) for each in made]
-    return [cut((((each.speaker,), each) for each in of), stored_statements.MOVES, page) for of in moves]
-
-
-def _place_of(transition: stored_beliefs.Transition) -> str:
-    return f"{transition.position}:{transition.claim}"
-
-
-_moves = many(
-    "moves",
-    stored_statements.MOVES,
-    lambda transition: transition,
-    lambda view, made, _, page: _moved(view, made, page),
-    name_of=lambda transition: f"{_place_of(transition)} {transition.policy}",
-)
-
-
-def _also_known_as(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    return [view.merges.members(Kind.CLAIM, claim.claim)[1:] for claim in parents]
-
-
-def _speaker_also_known_as(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    return [view.merges.members(Kind.SPEAKER, speaker.speaker)[1:] for speaker in parents]
-
-
-def _relations(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    found = stored_claims.relations(view, [claim.claim for claim in parents])
-    return [found[claim.claim] for claim in parents]
-
-
-def _origin(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    known = tree.identity(view.conn)
-    return [known and known.origin for _ in parents]
-
-
-def _key(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    known = tree.identity(view.conn)
-    return [known and str(known.key) for _ in parents]
-
-
-def _checkpoint(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
-    signed = tree.newest(view.conn)
-    told = signed and Checkpoint(
-        origin=signed.origin,
-        tree_size=signed.size,
-        root=encoded(signed.root),
-        note=signed.note,
-        signed_at=Instant(signed.signed_at),
-    )
-    return [told for _ in parents]
-
-
-def _inclusion_proof(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
-    asked = arguments.get("treeSize", arguments.get("tree_size"))
-    signed = tree.newest(view.conn)
-    size = asked if asked is not None else signed.size if signed is not None else 0
-    covered = [event.position for event in parents if event.position <= size]
-    try:
-        proofs = tree.inclusion_proofs(view.conn, covered, size) if covered else {}
-    except NotInTree:
-        return [None for _ in parents]
-    return [
-        None
-        if (made := proofs.get(event.position)) is None
-        else InclusionProof(
-            index=Position(made.index), tree_size=made.tree_size, hashes=[encoded(each) for each in made.hashes]
-        )
-        for event in parents
-    ]
-
-
-def _state_digest(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
-    policy = policy_of(view, arguments)
-    count = sum(stored_claims.count_by_state(view, ClaimFilter(), policies.policy(view.snapshot.policies[0])).values())
-    if count > DIGESTED_MAX:
-        raise TooBroad(found=count, limit=DIGESTED_MAX)
-    digest = digests.digest_stored(view.conn, policy, position=view.position).root.hex()
-    return [digest for _ in parents]
-
-
-_claim_of = one(
-    lambda parent: parent.claim,
-    lambda view, slugs, _: stored_claims.claims_by_slug(view, slugs),
-)
-_related_to = one(
-    lambda related: related.to_claim,
-    lambda view, slugs, _: stored_claims.claims_by_slug(view, slugs),
-)
-_speaker_of = one(
-    lambda parent: parent.speaker,
-    lambda view, slugs, _: stored_articles.speakers_by_slug(view, slugs),
-)
-_statement_at = one(
-    lambda parent: parent.statement,
-    lambda view, places, _: stored_statements.by_place(view, places),
-)
-_old = one(
-    lambda move: move.old,
-    lambda view, places, _: stored_statements.by_place(view, places),
-)
-_new = one(
-    lambda move: move.new,
-    lambda view, places, _: stored_statements.by_place(view, places),
-)
-_article_at = one(
-    lambda parent: parent.position,
-    lambda view, at, _: stored_articles.articles_by_position(view, at),
-)
-event_at = one(
-    lambda parent: parent.position,
-    lambda view, at, _: log_entries.events_by_position(view, at),
-)
-_outlet_of = one(
-    lambda article: article.outlet,
-    lambda view, slugs, _: stored_articles.outlets_by_slug(view, slugs),
-)
-_retraction = one(
-    lambda article: (article.url, article.revision),
-    lambda view, keys, _: stored_articles.retractions(view, {url for url, _ in keys}),
-)
-_text = one(
-    lambda article: None if article.text_sha256 is None else bytes.fromhex(article.text_sha256),
-    lambda view, hashes, _: texts.texts_by_hash(view.conn, hashes),
-)
-_erasure = one(
-    lambda article: None if article.text_sha256 is None else bytes.fromhex(article.text_sha256),
-    lambda view, hashes, _: log_entries.erasures(view, hashes),
-)
-_topic_of = one(
-    lambda claim: claim.topic,
-    lambda _, slugs, __: {slug: slug for slug in slugs},
-)
-_article_of_event = one(
-    lambda event: event.position,
-    lambda view, at, _: stored_articles.articles_by_event(view, at),
-)
-
-#: How many claims a digest may be asked of in one request; the command line knows no limit.
-DIGESTED_MAX: Final = 50_000
 
 PolicyArgument = Annotated[
     strawberry.ID | None,
@@ -276,7 +59,7 @@ class Claim(Node):
     proposition: str = strawberry.field(description="what is claimed, in the words it was first put into")
     first_position: Position = strawberry.field(description="where the log first named it")
 
-    @related(_topic_of, description="what it is about; null where no article says")
+    @related(lookups.topic_of, description="what it is about; null where no article says")
     def topic(self) -> "Topic | None": ...
 
     @related(
@@ -291,11 +74,11 @@ class Claim(Node):
     )
     def wordings(self) -> "Connection[Wording]": ...
 
-    @related(_believed, description="what a policy makes of it")
+    @related(lookups.believed, description="what a policy makes of it")
     def belief(self, policy: PolicyArgument = None) -> "Belief": ...
 
     @related(
-        _history,
+        lookups.history,
         paged=True,
         description="how its state came about, oldest first",
     )
@@ -306,12 +89,12 @@ class Claim(Node):
     ) -> "Connection[Transition]": ...
 
     @related(
-        _also_known_as,
+        lookups.also_known_as,
         description="the slugs of the claims that are merged into it",
     )
     def also_known_as(self) -> list[str]: ...
 
-    @related(_relations, description="how it bears on other claims, and they on it")
+    @related(lookups.relations, description="how it bears on other claims, and they on it")
     def relations(self) -> "list[Related]": ...
 
     @related(
@@ -320,7 +103,7 @@ class Claim(Node):
             stored_statements.STATEMENTS.order,
             lambda claim: claim.claim,
             lambda view, slugs, arguments, page: stored_statements.of_claims(
-                view, slugs, StatementFilter(**filters_of(arguments)), page
+                view, slugs, StatementFilter(**lookups.filters_of(arguments)), page
             ),
         ),
         paged=True,
@@ -357,10 +140,10 @@ class Related:
     position: Position = strawberry.field(description="where that was recorded")
     reason: str = strawberry.field(description="why")
 
-    @related(_claim_of, description="the claim that bears on the other")
+    @related(lookups.claim_of, description="the claim that bears on the other")
     def claim(self) -> "Claim": ...
 
-    @related(_related_to, description="the claim that it bears on")
+    @related(lookups.related_to, description="the claim that it bears on")
     def to(self) -> "Claim": ...
 
 
@@ -370,7 +153,7 @@ class Wording:
     language: str | None = strawberry.field(description="their language, as a BCP 47 tag; null where not known")
     position: Position = strawberry.field(description="the event that holds them")
 
-    @related(_article_at, description="the article that words it so")
+    @related(lookups.article_at, description="the article that words it so")
     def article(self) -> "Article": ...
 
 
@@ -411,7 +194,7 @@ class Belief:
 
 
 @reads(
-    cursor=_place_of,
+    cursor=lookups.place_of,
     from_=lambda transition: transition.before and transition.before.state,
     to=lambda transition: transition.after and transition.after.state,
     reason=lambda transition: transition.after and transition.after.reason,
@@ -434,25 +217,25 @@ class Transition:
     reason: Reason | None = strawberry.field(description="why, after; null where the claim is merged away")
     slug: str = strawberry.field(description="the slug of the claim, as it was then")
 
-    @related(_claim_of, description="the claim")
+    @related(lookups.claim_of, description="the claim")
     def claim(self) -> "Claim": ...
 
-    @related(_moves, paged=True, description="what decided: who moved on the claim, by speaker")
+    @related(lookups.moves, paged=True, description="what decided: who moved on the claim, by speaker")
     def moves(self) -> "Connection[Move]": ...
 
-    @related(event_at, description="the event that made it")
+    @related(lookups.event_at, description="the event that made it")
     def event(self) -> "Event": ...
 
 
 @strawberry.type(description="One speaker's standing statement on a claim giving way to another.")
 class Move:
-    @related(_speaker_of, description="who moved")
+    @related(lookups.speaker_of, description="who moved")
     def speaker(self) -> "Speaker": ...
 
-    @related(_old, name="from", description="what stood before; null: the speaker did not stand on the claim")
+    @related(lookups.old, name="from", description="what stood before; null: the speaker did not stand on the claim")
     def from_(self) -> "Statement | None": ...
 
-    @related(_new, description="what stands after; null: the speaker stands on the claim no more")
+    @related(lookups.new, description="what stands after; null: the speaker stands on the claim no more")
     def to(self) -> "Statement | None": ...
 
 
@@ -460,10 +243,10 @@ class Move:
 class ClaimSpeaker:
     since_position: Position = strawberry.field(description="from which position on the statement stands")
 
-    @related(_speaker_of, description="the speaker")
+    @related(lookups.speaker_of, description="the speaker")
     def speaker(self) -> "Speaker": ...
 
-    @related(_statement_at, description="the statement that stands")
+    @related(lookups.statement_at, description="the statement that stands")
     def statement(self) -> "Statement": ...
 
     @related(
@@ -501,11 +284,17 @@ class BeliefChange:
     before: Belief | None = strawberry.field(description="what was believed at the first; null where it was not there")
     after: Belief | None = strawberry.field(description="what was believed at the second; null where it is not there")
 
-    @related(_claim_of, description="the claim")
+    @related(lookups.claim_of, description="the claim")
     def claim(self) -> "Claim | None": ...
 
-    @related(_transitions, paged=True, description="what happened between the two")
+    @related(lookups.transitions, paged=True, description="what happened between the two")
     def transitions(self) -> "Connection[Transition]": ...
+
+
+def _by_state(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    return [
+        StateCounts(**{state.value: count for state, count in lookups.counts(view, page).items()}) for page in parents
+    ]
 
 
 @strawberry.type(description="How many claims have each state.")
@@ -517,7 +306,7 @@ class StateCounts:
 
 @strawberry.type(description="A page of a list of claims.")
 class ClaimConnection(Connection[Claim]):
-    @related(_total_count, description="how many claims the whole filter lets through")
+    @related(lookups.total_count, description="how many claims the whole filter lets through")
     def total_count(self) -> int: ...
 
     @related(_by_state, description="how many of them have each state")
@@ -553,16 +342,18 @@ class Statement(Node):
     ordinal: int = strawberry.field(description="its place in that event's document, from 0")
     live: bool = strawberry.field(description="whether its article has neither dropped nor retracted it")
 
-    @related(_claim_of, description="the claim it is on")
+    @related(lookups.claim_of, description="the claim it is on")
     def claim(self) -> "Claim": ...
 
-    @related(_speaker_of, description="whose stance it is")
+    @related(lookups.speaker_of, description="whose stance it is")
     def speaker(self) -> "Speaker": ...
 
-    @related(_article_at, description="the article revision that reports it")
+    @related(lookups.article_at, description="the article revision that reports it")
     def article(self) -> "Article": ...
 
-    @related(_stands, description="whether, of this speaker's live statements on the claim, it is the one that counts")
+    @related(
+        lookups.stands, description="whether, of this speaker's live statements on the claim, it is the one that counts"
+    )
     def standing(self) -> bool: ...
 
 
@@ -606,7 +397,7 @@ class Article(Node):
     first_position: Position = strawberry.field(description="where the article was first recorded")
     live: bool = strawberry.field(description="whether its statements count: neither revised nor retracted")
 
-    @related(_outlet_of, description="who published it")
+    @related(lookups.outlet_of, description="who published it")
     def outlet(self) -> "Outlet": ...
 
     @related(
@@ -621,13 +412,17 @@ class Article(Node):
     )
     def revisions(self) -> "Connection[Article]": ...
 
-    @related(_retraction, description="how this revision was retracted; null if it was not")
+    @related(lookups.retraction, description="how this revision was retracted; null if it was not")
     def retraction(self) -> Retraction | None: ...
 
-    @related(_text, kept=Kept.NOT, description="the full text, where it is held; never cached, since it can be erased")
+    @related(
+        lookups.text, kept=Kept.NOT, description="the full text, where it is held; never cached, since it can be erased"
+    )
     def text(self) -> str | None: ...
 
-    @related(_erasure, kept=Kept.NOT, description="the event that erased its text, for good; null where none did")
+    @related(
+        lookups.erasure, kept=Kept.NOT, description="the event that erased its text, for good; null where none did"
+    )
     def erasure(self) -> "Event | None": ...
 
     @related(
@@ -649,7 +444,7 @@ class Article(Node):
             stored_statements.IN_DOCUMENT.order,
             lambda article: article.position,
             lambda view, at, arguments, page: stored_statements.of_articles(
-                view, at, StatementFilter(**filters_of(arguments)), page
+                view, at, StatementFilter(**lookups.filters_of(arguments)), page
             ),
         ),
         paged=True,
@@ -662,7 +457,7 @@ class Article(Node):
         speaker: Annotated[str | None, arg("only of the speaker with this slug")] = None,
     ) -> "Connection[Statement]": ...
 
-    @related(event_at, description="the event that recorded this revision")
+    @related(lookups.event_at, description="the event that recorded this revision")
     def event(self) -> "Event": ...
 
 
@@ -706,7 +501,7 @@ class Speaker(Node):
             stored_statements.STATEMENTS.order,
             lambda speaker: speaker.speaker,
             lambda view, slugs, arguments, page: stored_statements.of_speakers(
-                view, slugs, StatementFilter(**filters_of(arguments)), page
+                view, slugs, StatementFilter(**lookups.filters_of(arguments)), page
             ),
         ),
         paged=True,
@@ -736,7 +531,7 @@ class Speaker(Node):
         self, claim: Annotated[str | None, arg("only on the claim with this slug")] = None
     ) -> "Connection[Statement]": ...
 
-    @related(_speaker_also_known_as, description="the ids of the speakers that are merged into this one")
+    @related(lookups.speaker_also_known_as, description="the ids of the speakers that are merged into this one")
     def also_known_as(self) -> list[str]: ...
 
 
@@ -760,6 +555,37 @@ class Topic:
 
 
 # --- the log ----------------------------------------------------------------------
+
+
+def _checkpoint(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
+    signed = tree.newest(view.conn)
+    told = signed and Checkpoint(
+        origin=signed.origin,
+        tree_size=signed.size,
+        root=encoded(signed.root),
+        note=signed.note,
+        signed_at=Instant(signed.signed_at),
+    )
+    return [told for _ in parents]
+
+
+def _inclusion_proof(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
+    asked = arguments.get("treeSize", arguments.get("tree_size"))
+    signed = tree.newest(view.conn)
+    size = asked if asked is not None else signed.size if signed is not None else 0
+    covered = [event.position for event in parents if event.position <= size]
+    try:
+        proofs = tree.inclusion_proofs(view.conn, covered, size) if covered else {}
+    except NotInTree:
+        return [None for _ in parents]
+    return [
+        None
+        if (made := proofs.get(event.position)) is None
+        else InclusionProof(
+            index=Position(made.index), tree_size=made.tree_size, hashes=[encoded(each) for each in made.hashes]
+        )
+        for event in parents
+    ]
 
 
 def _leaf(envelope: Envelope) -> str:
@@ -806,7 +632,7 @@ class Event(Node):
             stored_beliefs.OF_EVENT.order,
             lambda event: event.position,
             lambda view, at, arguments, page: stored_beliefs.transitions_of_events(
-                view, at, policy_of(view, arguments), page
+                view, at, lookups.policy_of(view, arguments), page
             ),
         ),
         paged=True,
@@ -824,7 +650,7 @@ class Event(Node):
         tree_size: Annotated[int | None, arg("the size of the tree; the newest checkpoint's by default")] = None,
     ) -> "InclusionProof | None": ...
 
-    @related(_article_of_event, description="the article revision that it recorded or retracted")
+    @related(lookups.article_of_event, description="the article revision that it recorded or retracted")
     def article(self) -> Article | None: ...
 
 
@@ -838,17 +664,17 @@ class Log:
     )
     because: str | None = strawberry.field(description="why projecting stopped")
 
-    @related(_origin, description="the name under which it is signed; null before it is signed")
+    @related(lookups.origin, description="the name under which it is signed; null before it is signed")
     def origin(self) -> str | None: ...
 
-    @related(_key, description="what its signatures are verified with, as C2SP signed-note writes it")
+    @related(lookups.key, description="what its signatures are verified with, as C2SP signed-note writes it")
     def verifier_key(self) -> str | None: ...
 
     @related(_checkpoint, description="the newest signed checkpoint; null before one is signed")
     def checkpoint(self) -> "Checkpoint | None": ...
 
     @related(
-        _state_digest,
+        lookups.state_digest,
         description="all that is believed under one policy, in one line by which two installations compare",
     )
     def state_digest(self, policy: PolicyArgument = None) -> str: ...
