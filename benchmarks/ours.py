@@ -200,7 +200,9 @@ def wait_until_projected(database: Database, *, wait_s_max: float = 120) -> int:
 def replayed(engine: Engine) -> int:
     """Fold the whole log under one policy; returns how many events."""
     with engine.connect() as conn:
-        replay(log.stream(conn), policy("unanimous"))
+        with replay(conn, policy("unanimous")) as outcomes:
+            for _ in outcomes:
+                pass
         return log.head(conn)
 
 

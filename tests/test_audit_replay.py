@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 
 from service import audit, log, projector
-from service.audit import LeftOut, digests
-from service.audit.folding import Believed, believed, live_generation
-from service.audit.replaying import STORED, Difference, Outcome, Replay, replays
+from service.audit import LeftOut, digests, replaying
+from service.audit.folding import FIRST, Believed, believed, live_generation
+from service.audit.recounting import HELD_MAX, NOTHING, recounted
+from service.audit.replaying import STORED, Difference, Outcome
 from service.database import engine as engines
 from service.domain import events, merkle
 from service.domain.article import Article
@@ -48,10 +49,23 @@ def entries(happened: Iterable[Article | Event]) -> list[Stored]:
     return [Stored(position, events.type_of(event), 1, events.encode(event)) for position, event in curated(*happened)]
 
 
-def outcomes(*happened: Article | Event, under: str | None = None, **options: Any) -> dict[str, tuple[Any, ...]]:
+def replayed(
+    known: Sequence[Stored], under: Policy | None = None, *, leave_out: LeftOut = NOTHING, held_max: int = HELD_MAX
+) -> dict[str, Outcome]:
+    """What a replay of these entries makes of each claim; without a policy by the one in force."""
+    later = [each for each in known if each.type != FIRST]
+    with recounted(iter(later), iter(known), [leave_out], held_max=held_max) as made:
+        found = list(replaying.outcomes(made, under or policy(made.outline.adopted), leave_out))
+    assert [claim for claim, _ in found] == sorted({claim for claim, _ in found})
+    return dict(found)
+
+
+def outcomes(
+    *happened: Article | Event, under: str | None = None, to: int | None = None, leave_out: LeftOut = NOTHING
+) -> dict[str, tuple[Any, ...]]:
     """What a replay makes of what happened: state, reason and how many assert, deny and withhold."""
-    made = audit.replay(entries(happened), None if under is None else policy(under), **options)
-    return {claim: (str(told[0]), str(told[1]), *told[2:]) for claim, told in made.outcomes.items()}
+    made = replayed(entries(happened)[:to], None if under is None else policy(under), leave_out=leave_out)
+    return {claim: (str(told[0]), str(told[1]), *told[2:]) for claim, told in made.items()}
 
 
 def without(*speakers: str, outlets: Sequence[str] = (), rulings: bool = False) -> LeftOut:
@@ -91,25 +105,23 @@ def test_a_replay_may_end_before_the_log_does():
     assert outcomes(*HAPPENED, to=0) == {}
 
 
-@given(st.randoms(use_true_random=False))
-def test_a_replay_with_nothing_left_out_is_the_fold(random: random.Random):
+@given(st.randoms(use_true_random=False), st.sampled_from((0, 1, 3, HELD_MAX)))
+def test_a_replay_with_nothing_left_out_is_the_fold(random: random.Random, held_max: int):
+    """However little of it is held in memory."""
     happened = building.some_log(random.choice, 12)
     fold = Fold(())
     for position, event in enumerate(happened, 1):
         fold.apply(event, position)
     for name in NAMES:
-        made = audit.replay(entries(happened), policy(name))
-        assert {claim: told[:2] for claim, told in made.outcomes.items()} == dict(fold.verdicts(policy(name)))
-        assert {claim: told[2:] for claim, told in made.outcomes.items()} == {
+        made = replayed(entries(happened), policy(name), held_max=held_max)
+        assert {claim: told[:2] for claim, told in made.items()} == dict(fold.verdicts(policy(name)))
+        assert {claim: told[2:] for claim, told in made.items()} == {
             claim: stands.tally()[:3] for claim, stands in fold.claims.items()
         }
 
 
 def test_what_cannot_be_read_or_folded_stops_a_replay_and_names_the_event():
     made = entries(HAPPENED)
-    with pytest.raises(EventUnfoldable) as caught:
-        audit.replay([made[0], made[0]])
-    assert (caught.value.position, caught.value.code) == (1, "EVENT_UNFOLDABLE")
     for damaged, why in [
         (Stored(2, "ArticleAnnounced", 1, b"{}"), "its type is not known here; upgrade onrecord"),
         (made[1]._replace(schema_version=2), "its schema version is newer than this program; upgrade onrecord"),
@@ -118,8 +130,9 @@ def test_what_cannot_be_read_or_folded_stops_a_replay_and_names_the_event():
         (made[1]._replace(payload=made[1].payload.replace(b"asserts", b"insists")), "its payload is damaged"),
         (made[1]._replace(payload=made[1].payload.replace(b"2022-02-15", b"15-02-2022")), "ValueError: Invalid iso"),
     ]:
-        with pytest.raises(EventUnfoldable, match=f"event 2 cannot be folded: .*{why}"):
-            audit.replay([made[0], damaged])
+        with pytest.raises(EventUnfoldable, match=f"event 2 cannot be folded: .*{why}") as caught:
+            replayed([made[0], damaged])
+        assert (caught.value.position, caught.value.code) == (2, "EVENT_UNFOLDABLE")
 
 
 @pytest.mark.parametrize(
@@ -127,7 +140,6 @@ def test_what_cannot_be_read_or_folded_stops_a_replay_and_names_the_event():
     [
         (article("1", revision=3), "revision 3 of https://example.org/1 follows revision 1"),
         (article("3", revision=2), "revision 2 of https://example.org/3 is not the next"),
-        (HAPPENED[0], "revision 1 of https://example.org/1 is not the next"),
         (merged("a", "a"), "a is merged into itself"),
         (undone(2), "no merge of position 2 is in force"),
         (lifted("a"), "KeyError"),
@@ -137,23 +149,31 @@ def test_no_replay_goes_on_as_no_log_does(unlikely: Article | Event, why: str):
     event = events.of_article(unlikely) if isinstance(unlikely, Article) else unlikely
     third = Stored(3, events.type_of(event), 1, events.encode(event))
     with pytest.raises(EventUnfoldable, match=f"event 3 cannot be folded: .*{why}"):
-        audit.replay([*entries(HAPPENED), third])
+        replayed([*entries(HAPPENED), third])
+
+
+def test_what_is_revised_and_recorded_twice_stops_a_replay():
+    """Of what is never revised nothing is kept, so that only `verify` tells."""
+    made = entries((*HAPPENED, article("1", revision=2, nato=denies("a"))))
+    for again, why in [(made[0], "is not the next"), (made[2], "follows revision 2")]:
+        with pytest.raises(EventUnfoldable, match=f"revision . of https://example.org/1 {why}"):
+            replayed([*made, again._replace(position=4)])
 
 
 def test_what_is_merged_twice_or_retracted_twice_stops_a_replay():
     for happened in ((*HAPPENED, merged("a", "b")), (*HAPPENED, retraction("1"))):
         made = entries(happened)
         with pytest.raises(EventUnfoldable, match="event 4 cannot be folded"):
-            audit.replay([*made, made[-1]._replace(position=4)])
+            replayed([*made, made[-1]._replace(position=4)])
 
 
 def test_the_collector_is_as_it_was_after_a_replay():
     for enabled in (True, False):
         (gc.enable if enabled else gc.disable)()
         try:
-            audit.replay(entries(HAPPENED))
+            replayed(entries(HAPPENED))
             with pytest.raises(SpeakerUnknown):
-                audit.replay(entries(HAPPENED), leave_out=without("nobody"))
+                replayed(entries(HAPPENED), leave_out=without("nobody"))
             assert gc.isenabled() == enabled
         finally:
             gc.enable()
@@ -233,8 +253,10 @@ def _silenced(event: Event, outlet: str) -> Event:
     return event.model_copy(update={"article": event.article.model_copy(update={"claims": ()})})
 
 
-@given(st.randoms(use_true_random=False), st.sampled_from(building.OUTLETS))
-def test_leaving_an_outlet_out_is_as_if_its_articles_had_said_nothing(random: random.Random, outlet: str):
+@given(st.randoms(use_true_random=False), st.sampled_from(building.OUTLETS), st.sampled_from((0, 3, HELD_MAX)))
+def test_leaving_an_outlet_out_is_as_if_its_articles_had_said_nothing(
+    random: random.Random, outlet: str, held_max: int
+):
     """Where everything is named by others too, so that what was decided can be decided."""
     named = {speaker: [withholds(claim, said="2022-02-01") for claim in building.CLAIMS] for speaker in ("nato", "uk")}
     other = next(each for each in building.OUTLETS if each != outlet)
@@ -254,12 +276,12 @@ def test_leaving_an_outlet_out_is_as_if_its_articles_had_said_nothing(random: ra
         if register.check(event) is None:
             happened.append(event)
             register.enter(event, len(happened))
-    made = audit.replay(entries(happened), policy("majority"), leave_out=without(outlets=[outlet]))
+    made = replayed(entries(happened), policy("majority"), leave_out=without(outlets=[outlet]), held_max=held_max)
     fold = Fold(())
     for position, event in enumerate(happened, 1):
         fold.apply(_silenced(event, outlet), position)
-    assert {claim: told[:2] for claim, told in made.outcomes.items()} == dict(fold.verdicts(policy("majority")))
-    assert {claim: told[2:] for claim, told in made.outcomes.items()} == {
+    assert {claim: told[:2] for claim, told in made.items()} == dict(fold.verdicts(policy("majority")))
+    assert {claim: told[2:] for claim, told in made.items()} == {
         claim: stands.tally()[:3] for claim, stands in fold.claims.items()
     }
 
@@ -271,20 +293,29 @@ _MORE = Outcome(State.ASSERTED, Reason.UNCONTRADICTED, 2, 0, 0)
 _NO = Outcome(State.DENIED, Reason.UNCONTRADICTED, 0, 1, 0)
 
 
-def _replay(**found: Outcome) -> Replay:
-    return Replay("unanimous@1", 1, LeftOut(), found)
+def test_two_outcomes_go_by_claim_by_claim_wherever_either_has_more():
+    def beside(before: dict[str, Outcome], after: dict[str, Outcome]) -> list[tuple[Any, ...]]:
+        return list(replaying.side_by_side(iter(before.items()), iter(after.items())))
 
-
-def test_two_replays_differ_in_the_claims_of_which_they_say_something_else():
-    found = audit.diff(_replay(a=_YES, b=_YES, c=_YES, d=_YES), _replay(a=_YES, b=_NO, c=_MORE, e=_NO))
-    assert found == [
-        Difference("b", _YES, _NO),
-        Difference("c", _YES, _MORE),
-        Difference("d", _YES, None),
-        Difference("e", None, _NO),
+    assert beside(
+        {"a": _YES, "b": _YES, "c": _YES, "d": _YES, "g": _NO}, {"b": _NO, "c": _YES, "e": _NO, "f": _MORE, "g": _NO}
+    ) == [
+        ("a", _YES, None),
+        ("b", _YES, _NO),
+        ("c", _YES, _YES),
+        ("d", _YES, None),
+        ("e", None, _NO),
+        ("f", None, _MORE),
+        ("g", _NO, _NO),
     ]
-    assert [each.claim for each in found if each.moved] == ["b", "d", "e"]
-    assert audit.diff(_replay(a=_YES), _replay(a=_YES)) == []
+    assert beside({}, {"a": _YES}) == [("a", None, _YES)]
+    assert beside({"a": _YES}, {}) == [("a", _YES, None)]
+    assert beside({}, {}) == []
+
+
+def test_a_claim_has_moved_if_its_state_or_reason_is_another():
+    moved = {"b": (_YES, _NO), "c": (_YES, _MORE), "d": (_YES, None), "e": (None, _NO)}
+    assert [claim for claim, (was, now) in moved.items() if Difference(claim, was, now).moved] == ["b", "d", "e"]
 
 
 # --- from a database ------------------------------------------------------------------------------
@@ -349,7 +380,7 @@ def test_what_is_stored_is_what_is_replayed_at_every_position(engine: Engine, se
             assert compared.differences == []
             digest = audit.digest_stored(conn, policy(id), position=position)
             assert digest == audit.digest_of_log(conn, policy(id), position=position)
-            assert digest.claims == len(compared.replay.outcomes)
+            assert digest.claims == compared.claims == compared.replay.claims == compared.against.claims
 
 
 def test_what_is_stored_and_wrong_is_told(engine: Engine):
@@ -513,7 +544,31 @@ def test_rows_and_generations_do_not_enter_a_digest(engine: Engine):
 
 
 def test_several_outcomes_are_had_of_one_reading():
-    read = iter(entries(HAPPENED))
-    one, other = replays(read, [(policy("majority"), LeftOut()), (None, without("russia"))])
-    assert (one.policy, other.policy) == ("majority@1", "unanimous@1")
-    assert other.outcomes["a"][:2] == ("asserted", "UNCONTRADICTED")
+    left_out, known = without("russia"), entries(HAPPENED)
+    with recounted(iter(()), iter(known), [left_out, NOTHING]) as made:
+        for _ in range(2):
+            assert dict(replaying.outcomes(made, policy("majority")))["a"][:2] == ("asserted", "OUTVOTED")
+            assert dict(replaying.outcomes(made, policy("majority"), left_out))["a"][:2] == (
+                "asserted",
+                "UNCONTRADICTED",
+            )
+
+
+def test_how_many_claims_there_are_is_told_of_each_side(engine: Engine):
+    _record(engine, HAPPENED)
+    compared = _compare(engine, leave_out=without("outlet:itv-news"))
+    assert (compared.replay.claims, compared.against.claims, compared.claims) == (1, 2, 2)
+    compared = _compare(engine, leave_out=without("nato", "russia", "uk"))
+    assert (compared.replay.claims, compared.against.claims, compared.claims) == (1, 2, 2)
+
+
+def test_a_replay_is_read_claim_by_claim(engine: Engine):
+    _record(engine, HAPPENED)
+    with engine.connect() as conn:
+        with audit.replay(conn, policy("majority"), to=1, leave_out=without("russia")) as made:
+            assert next(made) == ("a", Outcome(State.ASSERTED, Reason.UNCONTRADICTED, 1, 0, 0))
+            # The log is read by then, so other things may be asked.
+            assert log.head(conn) == 2
+            assert next(made, None) is None
+        with pytest.raises(BadArgument), audit.replay(conn, policy("majority"), to=3):
+            pass

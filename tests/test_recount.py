@@ -1,6 +1,7 @@
 """What is counted once at the end is what the fold comes to event by event (design, section 5)."""
 
 import random
+import tracemalloc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,8 @@ from service.domain import brief, events
 from service.domain.belief import Fold, RecordedStatement, statements_of, tally_of, told_by
 from service.domain.errors import EventUndecodable
 from service.domain.events import ArticleRecorded, ArticleRevised, Event
-from service.domain.recount import Outline, Recount
+from service.domain.merges import Merges
+from service.domain.recount import Outline, Recount, merged
 from tests import curated as building
 from tests.builders import article, asserts
 from tests.curated import SPEAKERS
@@ -40,38 +42,71 @@ def _outline(happened: Sequence[Event]) -> Outline:
     return outline
 
 
-def _recount(happened: Sequence[Event], outline: Outline, *silent: str) -> Mapping[str, dict[str, RecordedStatement]]:
-    """By claim and speaker what stands."""
-    recount = Recount(outline.merges, silent)
+def _recount(
+    happened: Sequence[Event], outline: Outline, *silent: str, parts: int = 1
+) -> Mapping[str, dict[str, RecordedStatement]]:
+    """By claim and speaker what stands, counted in so many parts."""
+    recounts = [Recount(outline.merges, silent) for _ in range(parts)]
     for position, event in enumerate(happened, 1):
         if isinstance(event, ArticleRecorded | ArticleRevised):
             said = outline.place(event.article, position)
-            recount.take(said.statements, live=said.live)
-    standing = [(claim, [RecordedStatement(*told) for told in stands]) for claim, stands in recount.standing()]
-    assert [claim for claim, _ in standing] == sorted(claim for claim, _ in standing)
+            recounts[position % parts].take(said.statements, live=said.live)
+    counted = [[(claim, list(stands)) for claim, stands in recount.standing()] for recount in recounts]
+    assert [recount.held for recount in recounts] == [sum(1 + len(stands) for _, stands in each) for each in counted]
+    (found,) = counted if parts == 1 else [list(merged(map(iter, counted)))]
+    assert [claim for claim, _ in found] == sorted({claim for claim, _ in found})
+    standing = [(claim, [RecordedStatement(*told) for told in stands]) for claim, stands in found]
     return {claim: {each.speaker: each for each in stands} for claim, stands in standing}
 
 
-@given(_logs())
-def test_a_recount_comes_to_what_the_fold_does(happened: Sequence[Event]):
+@given(_logs(), st.integers(1, 3))
+def test_a_recount_comes_to_what_the_fold_does(happened: Sequence[Event], parts: int):
+    """In whatever parts it is counted."""
     for end in range(len(happened) + 1):
         known = happened[:end]
         fold, outline = _fold(known), _outline(known)
-        assert _recount(known, outline) == {claim: stands.by_speaker for claim, stands in fold.claims.items()}
+        assert _recount(known, outline, parts=parts) == {
+            claim: stands.by_speaker for claim, stands in fold.claims.items()
+        }
         assert outline.rulings == fold.rulings
         assert set(outline.merges) == set(fold.merges)
 
 
-@given(_logs(), st.sampled_from(SPEAKERS))
-def test_who_is_silent_in_a_recount_was_never_heard(happened: Sequence[Event], named: str):
+@given(_logs(), st.sampled_from(SPEAKERS), st.integers(1, 3))
+def test_who_is_silent_in_a_recount_was_never_heard(happened: Sequence[Event], named: str, parts: int):
     outline = _outline(happened)
     silent = outline.merges.speaker(named)
     fold = _fold(happened)
-    found = _recount(happened, outline, silent)
+    found = _recount(happened, outline, silent, parts=parts)
     for claim, stands in fold.claims.items():
         left = {speaker: each for speaker, each in stands.by_speaker.items() if speaker != silent}
         assert found.get(claim, {}) == left
     assert found.keys() <= fold.claims.keys()
+
+
+def test_a_recount_that_forgets_begins_again():
+    recount, outline = Recount(Merges()), Outline()
+    first, second = (outline.place(article(str(i), nato=asserts(claim)), i) for i, claim in enumerate("ab", 1))
+    recount.take(first.statements, live=True)
+    recount.forget()
+    assert (recount.held, list(recount.standing())) == (0, [])
+    recount.take(second.statements, live=True)
+    assert (recount.held, [claim for claim, _ in recount.standing()]) == (2, ["b"])
+
+
+def test_an_outline_keeps_nothing_of_articles_that_stay_as_they_are():
+    """Or it would grow with the log, and not with the few in a hundred that are revised or withdrawn."""
+    outline = _outline([ArticleRevised(article=article("1", revision=2))])
+    outline.place(article("1"), 1)
+    tracemalloc.start()
+    try:
+        for position in range(2, 1000):
+            outline.place(
+                brief.Article(f"https://example.org/{position}", brief.Outlet("a"), "2022-02-15", []), position
+            )
+        assert tracemalloc.get_traced_memory()[0] < 10_000
+    finally:
+        tracemalloc.stop()
 
 
 @given(_logs())

@@ -25,7 +25,7 @@ from service.api.types import (
     Speaker,
     Topic,
 )
-from service.audit import replaying
+from service.audit import LeftOut, replaying
 from service.domain import policies
 from service.domain.errors import BadArgument
 from service.domain.events import EventType
@@ -243,7 +243,7 @@ def _replay(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequenc
         view.conn,
         policy=policies.policy(named["policy"]) if "policy" in named else None,
         to=named.get("to"),
-        leave_out=replaying.LeftOut(
+        leave_out=LeftOut(
             frozenset(named.get("without_speakers", ())),
             frozenset(named.get("without_outlets", ())),
             named.get("without_rulings", False),

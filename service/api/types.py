@@ -717,7 +717,7 @@ class Difference:
     policy="replay.policy",
     position="replay.position",
     against="against.policy",
-    claims=lambda made: len(made.replay.outcomes),
+    claims="replay.claims",
     moved=lambda made: len(made.moved),
 )
 @strawberry.type(description="The log folded anew, from its beginning, and what comes out differently.")

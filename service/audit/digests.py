@@ -6,29 +6,22 @@ over one leaf for each claim. Rows, clocks and generations do not enter.
 """
 
 from collections.abc import Iterable
-from contextlib import closing
 from dataclasses import dataclass
 
 from sqlalchemy import Connection
 
-from service import log
 from service.audit.folding import (
-    FIRST,
     Believed,
     believed,
     believed_stored,
     last_position,
     live_generation,
-    outline_of,
     policy_in_force,
-    said_in,
-    uncollected,
 )
+from service.audit.recounting import NOTHING, recounted_log
 from service.domain import merkle
 from service.domain.canonical import canonical_json
 from service.domain.policies import Policy
-from service.domain.recount import Recount
-from service.log import Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +66,10 @@ def digest_stored(conn: Connection, policy: Policy | None = None, *, position: i
 def digest_of_log(conn: Connection, policy: Policy | None = None, *, position: int | None = None) -> Digest:
     """The same from the log alone: it is folded from its beginning up to a position, or else to its head.
 
-    Raises BadArgument, EventUnfoldable.
+    Raises BadArgument, EventUnfoldable, NoRoomToCount.
     """
     at = last_position(conn, position)
     under = policy or policy_in_force(conn, at)
-    with closing(log.stream(conn, to=at, without=FIRST)) as later, closing(log.stream(conn, to=at)) as entries:
-        return _digest(later, entries, under, at=at)
-
-
-def _digest(later: Iterable[Stored], entries: Iterable[Stored], under: Policy, *, at: int) -> Digest:
-    with uncollected():
-        outline = outline_of(later)
-        recount = Recount(outline.merges)
-        for said in said_in(entries, outline):
-            recount.take(said.statements, live=said.live)
-        return digest_of(believed(recount.standing(), outline.rulings, under), policy=under.id, position=at)
+    with recounted_log(conn, [NOTHING], to=at) as made:
+        told = believed(made.standing(NOTHING), made.rulings(NOTHING), under)
+        return digest_of(told, policy=under.id, position=at)

@@ -1,48 +1,18 @@
 """Replay: what would be believed under another policy, or had somebody not been heard, and what of it differs."""
 
-from collections.abc import Iterable, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from sqlalchemy import Connection
 
-from service import log
-from service.audit.folding import (
-    FIRST,
-    believed_stored,
-    last_position,
-    live_generation,
-    outline_of,
-    policy_in_force,
-    said_in,
-    uncollected,
-)
+from service.audit.folding import believed_stored, last_position, live_generation
+from service.audit.recounting import NOTHING, LeftOut, Recounted, recounted_log
 from service.domain import policies
 from service.domain.belief import tally_of, verdict_of
-from service.domain.errors import BadArgument, SpeakerUnknown, TooBroad
+from service.domain.errors import TooBroad
 from service.domain.policies import Policy, Reason, State
-from service.domain.recount import Recount
-from service.log import Stored
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """What does not count in a replay.
-
-    A speaker by any id that counts for the same one at that position; an outlet by
-    all that its articles say, whoever says it.
-    """
-
-    speakers: frozenset[str] = frozenset()
-    outlets: frozenset[str] = frozenset()
-    rulings: bool = False
-
-    def __bool__(self) -> bool:
-        return bool(self.speakers or self.outlets or self.rulings)
-
-
-NOTHING = LeftOut()
 
 
 class Outcome(NamedTuple):
@@ -55,14 +25,41 @@ class Outcome(NamedTuple):
     withholding: int
 
 
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """What is believed at a position, under one policy, of all claims that are there."""
+#: Claims that are there, in byte order of slug, with what is made of them.
+Outcomes = Iterator[tuple[str, Outcome]]
 
-    policy: str
-    position: int
-    left_out: LeftOut
-    outcomes: dict[str, Outcome] = field(repr=False)
+
+def outcomes(made: Recounted, under: Policy, left_out: LeftOut = NOTHING) -> Outcomes:
+    """What a policy makes of what was counted."""
+    rulings = made.rulings(left_out)
+    for claim, stands in made.standing(left_out):
+        tally = tally_of(stands)
+        yield claim, Outcome(*verdict_of(under, tally, rulings.get(claim)), *tally[:3])
+
+
+def outcomes_stored(conn: Connection, under: Policy, position: int) -> Outcomes:
+    """The same as the read tables have it. Raises NothingProjected, NotYetProjected.
+
+    A claim that has counts and no verdict, which only damage can leave, is left out.
+    """
+    for each in believed_stored(conn, live_generation(conn), under, position):
+        if each.verdict is not None:
+            yield each.claim, Outcome(*each.verdict, *each.counts)
+
+
+@contextmanager
+def replay(
+    conn: Connection, policy: Policy, *, to: int | None = None, leave_out: LeftOut = NOTHING
+) -> Generator[Outcomes]:
+    """What is believed after the log, or up to position `to`, with something left out: to be read in the block.
+
+    Raises BadArgument, SpeakerUnknown, EventUnfoldable, NoRoomToCount.
+    """
+    with recounted_log(conn, [leave_out], to=last_position(conn, to)) as made:
+        yield outcomes(made, policy, leave_out)
+
+
+# --- compared -----------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,81 +76,34 @@ class Difference:
         return (self.before and self.before[:2]) != (self.after and self.after[:2])
 
 
-def diff(before: Replay, after: Replay) -> list[Difference]:
-    """The claims of which two replays differ, in byte order of slug."""
-    claims = before.outcomes.keys() | after.outcomes.keys()
-    pairs = ((claim, before.outcomes.get(claim), after.outcomes.get(claim)) for claim in sorted(claims))
-    return [Difference(claim, was, now) for claim, was, now in pairs if was != now]
+def side_by_side(before: Outcomes, after: Outcomes) -> Iterator[tuple[str, Outcome | None, Outcome | None]]:
+    """Every claim that is there before or after, in byte order of slug, with what is made of it; None: it is not."""
+    was, now = next(before, None), next(after, None)
+    while was is not None or now is not None:
+        if now is None or (was is not None and was[0] < now[0]):
+            assert was is not None
+            yield *was, None
+            was = next(before, None)
+        elif was is None or now[0] < was[0]:
+            yield now[0], None, now[1]
+            now = next(after, None)
+        else:
+            yield *was, now[1]
+            was, now = next(before, None), next(after, None)
 
-
-# --- the log, read once -------------------------------------------------------------------
-
-#: A policy, None being the one in force, with what does not count.
-Wanted = tuple[Policy | None, LeftOut]
-
-
-def replay(
-    entries: Iterable[Stored],
-    policy: Policy | None = None,
-    *,
-    to: int | None = None,
-    leave_out: LeftOut = NOTHING,
-) -> Replay:
-    """What is believed after `entries`, or those up to position `to`, with something left out.
-
-    Without a policy, by the one in force then. Raises EventUnfoldable, and
-    SpeakerUnknown or BadArgument where something is to be left out that the log does not name.
-    """
-    (made,) = replays(entries, [(policy, leave_out)], to=to)
-    return made
-
-
-def replays(entries: Iterable[Stored], wanted: Sequence[Wanted], *, to: int | None = None) -> list[Replay]:
-    """Several outcomes of one reading of a log, which is held in memory; `compare` reads that of a database."""
-    held = [each for each in entries if to is None or each.position <= to]
-    later = [each for each in held if each.type != FIRST]
-    return _replays(later, held, wanted, at=held[-1].position if held else 0)
-
-
-def _replays(later: Iterable[Stored], entries: Iterable[Stored], wanted: Sequence[Wanted], *, at: int) -> list[Replay]:
-    """Several outcomes of all entries up to a position, of which those that are no first revisions come before."""
-    with uncollected():
-        outline = outline_of(later)
-        merges = outline.merges
-        recounts = {
-            left_out: Recount(merges, {merges.speaker(id) for id in left_out.speakers}) for _, left_out in wanted
-        }
-        speakers = {id for left_out in recounts for id in left_out.speakers}
-        outlets = {id for left_out in recounts for id in left_out.outlets}
-        for said in said_in(entries, outline):
-            for left_out, recount in recounts.items():
-                if said.outlet not in left_out.outlets:
-                    recount.take(said.statements, live=said.live)
-            # What is left of them was never named.
-            if outlets:
-                outlets.discard(said.outlet)
-            if speakers:
-                speakers.difference_update([told[1] for told in said.statements])
-        for id in sorted(speakers):
-            raise SpeakerUnknown(id)
-        for id in sorted(outlets):
-            raise BadArgument(f"no article on record is by the outlet {id}; check the id")
-        made: list[Replay] = []
-        for policy, left_out in wanted:
-            under = policy or policies.policy(outline.adopted)
-            rulings = {} if left_out.rulings else outline.rulings
-            found: dict[str, Outcome] = {}
-            for claim, stands in recounts[left_out].standing():
-                tally = tally_of(stands)
-                found[claim] = Outcome(*verdict_of(under, tally, rulings.get(claim)), *tally[:3])
-            made.append(Replay(under.id, at, left_out, found))
-        return made
-
-
-# --- compared -----------------------------------------------------------------------------
 
 #: What a replay is compared with where it is not another policy.
 STORED = "stored"
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """The log up to a position, under one policy, with something left out."""
+
+    policy: str
+    position: int
+    left_out: LeftOut
+    claims: int  #: how many are there.
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +113,7 @@ class Comparison:
     replay: Replay
     against: Replay
     stored: bool  #: whether that is from the read tables.
+    claims: int  #: how many are there in either.
     differences: list[Difference]
 
     @property
@@ -188,35 +139,34 @@ def compare(
     what is stored.
 
     The log is read once, whatever is compared; nothing else is read but for
-    "stored". Raises TooBroad where more than `events_max` events would have to be folded,
-    BadArgument, SpeakerUnknown, EventUnfoldable; and of the read tables NothingProjected, NotYetProjected.
+    "stored". Both outcomes go by claim by claim, and the differences alone are kept.
+
+    Raises TooBroad where more than `events_max` events would have to be folded, BadArgument, SpeakerUnknown,
+    EventUnfoldable, NoRoomToCount; and of the read tables NothingProjected, NotYetProjected.
     """
     at = last_position(conn, to)
     if events_max is not None and at > events_max:
         raise TooBroad(found=at, limit=events_max, of="events", advice="ask for an earlier position")
     if against is None:
         against = policy if leave_out else None if policy else STORED
-    wanted: list[Wanted] = [(policy, leave_out)]
-    if not isinstance(against, str):
-        wanted.append((against, NOTHING))
-    with closing(log.stream(conn, to=at, without=FIRST)) as later, closing(log.stream(conn, to=at)) as entries:
-        made = _replays(later, entries, wanted, at=at)
-    other = made[1] if len(made) > 1 else outcomes_stored(conn, policies.policy(made[0].policy), position=at)
-    return Comparison(made[0], other, isinstance(against, str), diff(other, made[0]))
-
-
-def outcomes_stored(conn: Connection, policy: Policy | None = None, *, position: int | None = None) -> Replay:
-    """What the read tables say is believed, as a replay, to be compared with one.
-
-    A claim that has counts and no verdict, which only damage can leave, is left out.
-    Raises NothingProjected, NotYetProjected.
-    """
-    generation = live_generation(conn)
-    at = generation.position if position is None else position
-    under = policy or policy_in_force(conn, at)
-    found = {
-        each.claim: Outcome(*each.verdict, *each.counts)
-        for each in believed_stored(conn, generation, under, at)
-        if each.verdict is not None
-    }
-    return Replay(under.id, at, NOTHING, found)
+    stored = isinstance(against, str)
+    with recounted_log(conn, [leave_out] if stored else [leave_out, NOTHING], to=at) as made:
+        in_force = policies.policy(made.outline.adopted)
+        under = policy or in_force
+        other = under if isinstance(against, str) else against or in_force
+        before = outcomes_stored(conn, other, at) if stored else outcomes(made, other)
+        claims = claims_before = claims_after = 0
+        differences: list[Difference] = []
+        for claim, was, now in side_by_side(before, outcomes(made, under, leave_out)):
+            claims += 1
+            claims_before += was is not None
+            claims_after += now is not None
+            if was != now:
+                differences.append(Difference(claim, was, now))
+    return Comparison(
+        replay=Replay(under.id, at, leave_out, claims_after),
+        against=Replay(other.id, at, NOTHING, claims_before),
+        stored=stored,
+        claims=claims,
+        differences=differences,
+    )

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, Engine
 
 from service import audit, log
 from service.audit import transferring, verifying
-from service.audit.replaying import STORED, Comparison, LeftOut, Outcome
+from service.audit.recounting import LeftOut
+from service.audit.replaying import STORED, Comparison, Outcome
 from service.cli import integrating, recording, terminal
 from service.cli.opening import open_database
 from service.cli.terminal import clean
@@ -61,8 +62,8 @@ def _told(compared: Comparison) -> dict[str, Any]:
         "without_speakers": sorted(made.left_out.speakers),
         "without_outlets": sorted(made.left_out.outlets),
         "without_rulings": made.left_out.rulings,
-        "against": {"stored": compared.stored, "policy": against.policy, "claims": len(against.outcomes)},
-        "claims": len(made.outcomes),
+        "against": {"stored": compared.stored, "policy": against.policy, "claims": against.claims},
+        "claims": made.claims,
         "moved": len(compared.moved),
         "differences": [
             {
@@ -101,7 +102,7 @@ def _summed_up(compared: Comparison) -> str:
     what += f" without {', '.join(without)}" if without else ""
     other = f"what is stored of {against.policy}" if compared.stored else f"{against.policy} with everything"
     moved, differing = len(compared.moved), len(compared.differences)
-    of = f"of {len(made.outcomes.keys() | against.outcomes.keys()):,} claims"
+    of = f"of {compared.claims:,} claims"
     only = f", {differing - moved:,} only in how many speak" if differing > moved else ""
     return f"{what}, compared with {other}: {differing:,} {of} come out differently{only}."
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from operator import itemgetter
 from sys import intern
-from typing import Final, NamedTuple, assert_never
+from typing import Final, NamedTuple, TypeVar, assert_never
 
 from service.domain import brief, moment
 from service.domain.article import Article, Stance
@@ -33,6 +33,7 @@ from service.domain.policies import Policy, Reason, State, Tally, Verdict
 
 #: The fields of a `RecordedStatement`; who goes through a whole log makes do with these, which cost a quarter of it.
 Told = tuple[str, str, Stance, str | None, datetime, datetime, int, int, int]
+_Statement = TypeVar("_Statement", bound=Told)
 
 #: Of one speaker's live statements on one claim the one with the greatest key stands:
 #: (effective_at, published_end, first_position, ordinal).
@@ -99,13 +100,13 @@ def told_by(article: Article | brief.Article, *, position: int, first_position: 
     return told
 
 
-def standing(live: Iterable[RecordedStatement]) -> dict[str, RecordedStatement]:
+def standing(live: Iterable[_Statement]) -> dict[str, _Statement]:
     """Of each speaker's live statements on one claim, the one that counts."""
-    stands: dict[str, RecordedStatement] = {}
-    for statement in live:
-        rival = stands.get(statement.speaker)
-        if rival is None or statement.key > rival.key:
-            stands[statement.speaker] = statement
+    stands: dict[str, _Statement] = {}
+    for told in live:
+        rival = stands.get(told[1])
+        if rival is None or key_of(told) > key_of(rival):
+            stands[told[1]] = told
     return stands
 
 

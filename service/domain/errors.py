@@ -323,6 +323,19 @@ class EventUnfoldable(OnrecordError):
         super().__init__(f"event {position} cannot be folded: {why}; `onrecord verify` tells what else is wrong")
 
 
+class NoRoomToCount(OnrecordError):
+    """What does not fit into memory cannot be put into a temporary file either."""
+
+    code = "NO_ROOM_TO_COUNT"
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(
+            f"a log of this size is counted by the help of a temporary file, and that cannot be written: {reason}; "
+            "make room, or name a folder that has some in TMPDIR"
+        )
+
+
 class EntryRefused(OnrecordError):
     """An entry of an exported log that cannot stand in its place of this one; nothing was recorded."""
 
