@@ -1,22 +1,26 @@
 """Answers that are known already: given again only while the record stands where it stood, byte by byte."""
 
+import asyncio
 import json
 from typing import Any
 
 import httpx
 import pytest
+import uvloop
 from sqlalchemy import text
 
 from service import projector
-from service.api.answers import Answers, Moment
+from service.api.answers import Answers, Moment, Now
 from service.api.documents import document, remembered
 from service.api.fields import Kept
 from service.api.schema import graphql_schema
+from service.database import engine as engines
 from service.domain.events import ClaimRuled, PolicyAdopted
 from service.domain.policies import NAMES, State
 from tests.api import LIMITS, Api
 from tests.api import seeded as seeded
 from tests.api import served as served
+from tests.between import Between
 from tests.builders import article, asserts, denies
 from tests.conftest import Database
 
@@ -192,6 +196,28 @@ def test_who_asks_where_the_record_stands_outlives_a_lost_connection(seeded: Api
     with seeded.statements() as ran:
         assert seeded.answer(CLAIMS) == before
     assert ran == []
+
+
+def test_who_asks_where_the_record_stands_is_told_that_the_server_went(seeded: Api, database: Database):
+    """Before it read the question, and however often: each time the next socket has the number of the last."""
+
+    async def asked() -> None:
+        with Between(database.service_url) as between:
+            answering = engines.create_async(between.url)
+            now = Now(answering)
+            async with asyncio.timeout(20):
+                for _ in range(3):
+                    assert await now.moment() is not None
+                    between.turn_deaf()
+                    asking = asyncio.create_task(now.moment())
+                    await asyncio.sleep(0.05)
+                    between.go()
+                    assert await asking is None
+            await now.close()
+            await answering.dispose()
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(asked())
 
 
 # --- what is remembered -----------------------------------------------------------

@@ -22,6 +22,8 @@ from service.queries.snapshot import MOMENT, Snapshot
 #: What an answer costs beside its bytes.
 _OVERHEAD_BYTES: Final = 1_000
 _NAME: Final = b"onrecord_now"
+#: How long who waits for an answer waits until they look themselves, whether there is one or never will be.
+_LOOK_S: Final = 0.1
 
 
 class Moment(NamedTuple):
@@ -103,9 +105,10 @@ class Now:
         self._engine = engine
         self._conn: AsyncConnection | None = None
         self._libpq: pq.abc.PGconn | None = None
+        self._socket = -1  #: of libpq's, which no longer tells once the connection is lost.
         self._asked: list[asyncio.Future[Moment | None]] = []  #: to be answered by the next statement.
         self._asking: list[asyncio.Future[Moment | None]] = []  #: by the one under way.
-        self._under_way = False
+        self._under_way: asyncio.TimerHandle | None = None  #: when to look for its answer unasked.
         self._connecting: asyncio.Task[None] | None = None
 
     async def moment(self) -> Moment | None:
@@ -115,7 +118,7 @@ class Now:
         if self._libpq is None:
             if self._connecting is None:
                 self._connecting = asyncio.create_task(self._connect())
-        elif not self._under_way:
+        elif self._under_way is None:
             self._ask()
         return await future
 
@@ -131,28 +134,41 @@ class Now:
             await _let_go(conn)
 
     async def _connect(self) -> None:
+        conn: AsyncConnection | None = None
         try:
             conn = await (await self._engine.connect()).execution_options(isolation_level="AUTOCOMMIT")
             await conn.exec_driver_sql(f"PREPARE {_NAME.decode()} AS {MOMENT}")
             raw: Any = (await conn.get_raw_connection()).driver_connection
+            self._socket = raw.pgconn.socket
+            asyncio.get_running_loop().add_reader(self._socket, self._heard)
             self._conn, self._libpq = conn, raw.pgconn
-            asyncio.get_running_loop().add_reader(raw.pgconn.socket, self._heard)
-            if self._asked:
-                self._ask()
         except Exception:  # noqa: BLE001 - without an answer nothing that is kept is given, and reading says why
+            if conn is not None:
+                await _let_go(conn)
             self._answer(self._asked, None)
             self._asked = []
         finally:
             self._connecting = None
+        if self._asked:
+            self._ask()
 
     def _ask(self) -> None:
         assert self._libpq is not None
-        self._asking, self._asked, self._under_way = self._asked, [], True
+        self._asking, self._asked = self._asked, []
+        self._look_later()
         try:
             self._libpq.send_query_prepared(_NAME, None)
             self._libpq.flush()
         except Exception:  # noqa: BLE001 - the connection is lost; the next who asks makes another
             self._lost()
+
+    def _look_later(self) -> None:
+        # Of a socket with an error uvloop tells once and never again, though there may be more to hear by then.
+        self._under_way = asyncio.get_running_loop().call_later(_LOOK_S, self._look)
+
+    def _look(self) -> None:
+        self._look_later()
+        self._heard()
 
     def _heard(self) -> None:
         assert self._libpq is not None
@@ -169,9 +185,14 @@ class Now:
         except Exception:  # noqa: BLE001 - the same
             self._lost()
             return
-        self._under_way = False
+        self._over()
         if self._asked:
             self._ask()
+
+    def _over(self) -> None:
+        if self._under_way is not None:
+            self._under_way.cancel()
+            self._under_way = None
 
     def _lost(self) -> None:
         conn = self._conn
@@ -186,11 +207,10 @@ class Now:
         await self._connect()
 
     def _forget(self) -> None:
-        if self._libpq is not None:
-            with contextlib.suppress(Exception):
-                asyncio.get_running_loop().remove_reader(self._libpq.socket)
+        # Also where libpq has closed it: the next connection may well have a socket of the same number.
+        asyncio.get_running_loop().remove_reader(self._socket)
         self._conn = self._libpq = None
-        self._under_way = False
+        self._over()
 
     @staticmethod
     def _answer(asked: Sequence[asyncio.Future[Moment | None]], moment: Moment | None) -> None:
