@@ -4,11 +4,13 @@ import copy
 import threading
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from graphql import GraphQLInputObjectType, print_ast, value_to_literal
 
 from service import log
+from service.api.schema import graphql_schema
 from service.log import APPEND_LOCK
 from tests.api import Api
 from tests.api import served as served
@@ -23,6 +25,7 @@ RECORD = f"mutation ($input: ArticleInput!) {{ recordArticle(input: $input, wait
 RECORD_ALL = (
     f"mutation ($inputs: [ArticleInput!]!) {{ recordArticles(inputs: $inputs, waitSeconds: 20) {{ {OUTCOME} }} }}"
 )
+ARTICLE = cast(GraphQLInputObjectType, graphql_schema.type_map["ArticleInput"])
 RETRACT = f"""mutation ($url: String!, $reason: String!) {{
     retractArticle(url: $url, reason: $reason, waitSeconds: 20) {{ {OUTCOME} }} }}"""
 
@@ -228,6 +231,30 @@ def test_one_article_in_two_outcomes_is_given_as_each_asks(desk: Api):
         [{"slug": "gas-cut", "belief": {"state": "ASSERTED"}}],
         [{"slug": "gas-cut"}],
     ]
+
+
+def test_it_does_not_matter_how_a_document_is_sent(desk: Api):
+    """By a variable, written out, in parts by variables, and with null for what is left out: it is the same article."""
+    said = given("a", nato=asserts("gas-cut", said="2022-02-14"))
+    optional = dict.fromkeys(
+        ["headline", "language", "revision", "revisedAt", "change", "readBy", "text", "textSha256"]
+    )
+    assert record(desk, said)["position"] == 1
+
+    def written(**parts: str) -> str:
+        literals: dict[str, Any] = {name: value_to_literal(said[name], ARTICLE.fields[name].type) for name in said}
+        fields = ", ".join(f"{name}: {parts.get(name) or print_ast(each)}" for name, each in literals.items())
+        return f"recordArticle(input: {{ {fields} headline: $none, text: null }}) {{ {OUTCOME} }}"
+
+    found = desk.ask(
+        f"""mutation ($input: ArticleInput!, $claims: [ClaimInput!]!, $at: Moment!, $none: String) {{
+        a: {written()} b: {written(claims="$claims", publishedAt="$at")}
+        c: recordArticle(input: $input) {{ {OUTCOME} }} }}""",
+        input={**optional, **said},
+        claims=said["claims"],
+        at=said["publishedAt"],
+    )
+    assert [(each["__typename"], each["position"]) for each in found.values()] == [("ArticleRepeated", 1)] * 3
 
 
 def test_nothing_sent_is_nothing_done(desk: Api):

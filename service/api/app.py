@@ -27,7 +27,7 @@ from service.api.headers import SecurityHeaders
 from service.api.http import Asked, Media
 from service.api.limits import DEFAULTS, Limits
 from service.api.live import Live
-from service.api.plans import Invalid, Request, Sent, Unwritten
+from service.api.plans import Invalid, Request, Unwritten
 from service.api.probes import Probes, Readiness
 from service.api.schema import answered, encoded, graphql_schema, interpreted, printed, refused
 from service.database.engine import passing
@@ -126,7 +126,7 @@ class App(Starlette):
         if asked.media is not Media.EVENTS:
             request = Request.of(graphql_schema, sent, self._limits)
             if request.operation.operation is not OperationType.SUBSCRIPTION:
-                answer = await self._answered(asked, request, sent, context, receive)
+                answer = await self._answered(asked, request, context, receive)
                 if answer is not None:
                     await _give(send, asked, answer)
                 return
@@ -136,14 +136,14 @@ class App(Starlette):
         await sse.respond(self._live, sent, context, scope, receive, send, slow_s=self._slow_s)
 
     async def _answered(
-        self, asked: Asked, request: Request, sent: Sent, context: Context, receive: Receive
+        self, asked: Asked, request: Request, context: Context, receive: Receive
     ) -> Answer | dict[str, Any] | None:
         """What a query or mutation is answered; None where nobody waits for it any longer."""
         context.request = request
         if request.operation.operation is OperationType.MUTATION:
             # What was taken on is done, whoever leaves meanwhile.
-            return await interpreted(sent, context)
-        return await racing.unless(self._read(asked, request, sent, context), racing.gone(receive))
+            return await interpreted(context)
+        return await racing.unless(self._read(asked, request, context), racing.gone(receive))
 
     async def _known(self, asked: Asked) -> Answer | None:
         """What was answered before, if the record stands where it stood then."""
@@ -163,15 +163,15 @@ class App(Starlette):
         # The client has it, though it is not kept here.
         return Answer(b"", tag, moment) if tag in asked.known else None
 
-    async def _read(self, asked: Asked, request: Request, sent: Sent, context: Context) -> Answer | dict[str, Any]:
+    async def _read(self, asked: Asked, request: Request, context: Context) -> Answer | dict[str, Any]:
         """The answer to a query; as it is kept, if it may be."""
         if not self.compiled or request.document.introspects:
-            return await interpreted(sent, context)
+            return await interpreted(context)
         try:
             with watching.timed(request.operation):
                 data = await context.answer(request, compiled=True)
         except Unwritten:
-            return await interpreted(sent, context)
+            return await interpreted(context)
         except Exception as error:  # noqa: BLE001 - told and logged as the interpreter's way does
             return refused(error)
         watching.compiled()

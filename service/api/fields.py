@@ -76,9 +76,9 @@ def reads(row: type | None = None, /, **how: str | Callable[[Any], Any]) -> Call
 Item = TypeVar("Item")
 
 
-def arg(description: str) -> Any:
-    """An argument's description."""
-    return strawberry.argument(description=description)
+def arg(description: str, *, sent_as: Any = None) -> Any:
+    """An argument's description, and its type where that is not what its resolver takes."""
+    return strawberry.argument(description=description, graphql_type=sent_as)
 
 
 _PAGE_ARGUMENTS = (

@@ -15,18 +15,14 @@ from functools import cached_property, partial
 from typing import Any, Final, TypeVar, cast
 
 import orjson
-from graphql import (
-    ExecutionResult,
-    OperationType,
-    execute_sync,  # pyright: ignore[reportUnknownVariableType]
-)
+from graphql import ExecutionResult, OperationType
 from sqlalchemy import Engine
 
 from service.api.access import Access, Sender
 from service.api.context import Context, Projected, in_snapshot
 from service.api.limits import Limits
 from service.api.plans import Field, Request, Sent, Unwritten
-from service.api.schema import encoded, formatted, graphql_schema, interpreted, refused, schema
+from service.api.schema import encoded, executed, formatted, graphql_schema, interpreted, log_unforeseen, refused
 from service.api.subscription import Begun, cursor
 from service.database.engine import passing
 from service.domain.errors import BadArgument, DatabaseUnreachable, NotYetProjected
@@ -70,7 +66,6 @@ class _Feed:
     """What one subscription asks for, wherever its subscribers are."""
 
     request: Request
-    variables: Mapping[str, Any]
     stream: streams.Stream
     key: Hashable  #: the same for all to whom the same is sent.
 
@@ -90,16 +85,9 @@ class _Feed:
             return [self._interpreted(each) for each in of.plan(compiled=False).write(view, of.variables, rows)]
 
     def _interpreted(self, root: Any) -> dict[str, Any]:
-        name = self.request.operation.name
-        result = execute_sync(
-            graphql_schema,
-            self.request.document.node,
-            root,
-            variable_values=dict(self.variables),
-            operation_name=name and name.value,
-        )
+        result = executed(self.request, root)
         assert isinstance(result, ExecutionResult)
-        schema.process_errors(result.errors or [])
+        log_unforeseen(result.errors or ())
         answer: dict[str, Any] = {"data": result.data}
         return {**answer, "errors": [formatted(each) for each in result.errors]} if result.errors else answer
 
@@ -173,7 +161,7 @@ class Live:
             await self.access.still(context.sender)
             context.request = request = Request.of(graphql_schema, sent, self._limits)
             if request.operation.operation is not OperationType.SUBSCRIPTION:
-                return await interpreted(sent, context)
+                return await interpreted(context)
             return await self._begin(request, sent.variables or {}, context, after)
         except Exception as error:  # noqa: BLE001 - told and logged as any other request's is
             return refused(error)
@@ -188,7 +176,7 @@ class Live:
         begin = field.begin
         await context.caught_up()
         stream, key = cast(Begun, await self._read(lambda view: begin(view, arguments)))
-        feed = _Feed(request, given, stream, _key(request, field, given, stream))
+        feed = _Feed(request, stream, _key(request, field, given, stream))
         return Stream(self, feed, key, context.sender)
 
     # --- batches --------------------------------------------------------------------

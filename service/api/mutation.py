@@ -10,7 +10,7 @@ from service import log, projector
 from service.api import lookups, watching
 from service.api.context import Context
 from service.api.fields import NEEDS, arg, related
-from service.api.inputs import ArticleInput, as_sent, to_article
+from service.api.inputs import ArticleInput, Document, as_sent, to_article
 from service.api.scalars import Instant, Position
 from service.api.types import Article, Event, PolicyArgument, Problem, Verdict
 from service.domain import article as documents
@@ -158,7 +158,7 @@ class Mutation:
     async def record_article(
         self,
         info: Info[Context, Any],
-        input: Annotated[ArticleInput, arg("the article")],
+        input: Annotated[Document, arg("the article", sent_as=ArticleInput)],
         wait_seconds: Wait = 5.0,
     ) -> ArticleOutcome:
         return (await _record(info, [input], wait_seconds))[0]
@@ -167,7 +167,7 @@ class Mutation:
     async def record_articles(
         self,
         info: Info[Context, Any],
-        inputs: Annotated[list[ArticleInput], arg("the articles, at most 100")],
+        inputs: Annotated[list[Document], arg("the articles, at most 100", sent_as=list[ArticleInput])],
         wait_seconds: Wait = 5.0,
     ) -> list[ArticleOutcome]:
         if len(inputs) > 100:
@@ -193,7 +193,7 @@ class Mutation:
     async def preview_article(
         self,
         info: Info[Context, Any],
-        input: Annotated[ArticleInput, arg("the article")],
+        input: Annotated[Document, arg("the article", sent_as=ArticleInput)],
         policy: PolicyArgument = strawberry.UNSET,
     ) -> PreviewOutcome:
         try:
@@ -375,7 +375,7 @@ async def _answered(info: Info[Context, Any], make: Callable[[View], list[Any]],
         return otherwise
 
 
-async def _record(info: Info[Context, Any], inputs: list[ArticleInput], wait_s: float) -> list[Any]:
+async def _record(info: Info[Context, Any], inputs: list[Document], wait_s: float) -> list[Any]:
     articles: list[documents.Article | ArticleRefused] = []
     for given in inputs:
         try:

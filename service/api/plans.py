@@ -42,9 +42,9 @@ from graphql import (
     get_argument_values,
     get_directive_values,
     get_operation_ast,
-    get_variable_values,
 )
 
+from service.api.coercing import coerced
 from service.api.documents import Document, document, variables_in
 from service.api.fields import LOAD, NEEDS, READS, ROWS, STREAM, Arguments, Dated, Failure, Loader
 from service.api.limits import Limits
@@ -114,7 +114,7 @@ class Request:
         if sent.reads_only and operation.operation is OperationType.MUTATION:
             raise MethodNotAllowed("nothing is changed by GET; send mutations by POST", allowed="POST")
         definitions = operation.variable_definitions or ()
-        given = get_variable_values(schema, definitions, sent.variables or {}, hide_suggestions=not limits.suggestions)
+        given = coerced(schema, definitions, sent.variables or {}, hide_suggestions=not limits.suggestions)
         if isinstance(given, list):
             raise Invalid(given)
         cost = known.cost(schema, operation, given.coerced)

@@ -1,30 +1,35 @@
 """The schema, and what happens around an operation: loading it, and telling what went wrong."""
 
 import json
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, cast
 
 import orjson
 import strawberry
 import structlog
 from graphql import (
+    ExecutionResult,
+    Executor,
     GraphQLError,
     GraphQLField,
+    GraphQLInputObjectType,
     GraphQLInterfaceType,
     GraphQLObjectType,
     GraphQLResolveInfo,
     GraphQLUnionType,
     OperationType,
+    default_field_resolver,  # pyright: ignore[reportUnknownVariableType]
+    default_type_resolver,  # pyright: ignore[reportUnknownVariableType]
 )
-from strawberry.extensions import SchemaExtension
+from graphql.execution.collect_fields import FragmentDetails
+from graphql.pyutils import AwaitableOrValue
 from strawberry.schema.config import StrawberryConfig
-from strawberry.types import ExecutionContext, ExecutionResult
 
 from service.api import watching
 from service.api.context import Context
 from service.api.fields import LOAD, NEEDS, Failure
 from service.api.mutation import Mutation
-from service.api.plans import Invalid, Request, Sent, Told, reader, type_name
+from service.api.plans import Invalid, Request, Told, reader, type_name
 from service.api.query import Query
 from service.api.scalars import SCALARS, instant_text
 from service.api.subscription import Subscription
@@ -42,41 +47,6 @@ _PASSING: Final = {
 _log = structlog.get_logger("onrecord.api")
 
 
-class Loading(SchemaExtension):
-    """Loads everything that a query selects before the interpreter executes it, in one snapshot.
-
-    The context's request says what it is: by then it is parsed, valid, and within the limits.
-    """
-
-    @property
-    def _request(self) -> Request:
-        request = cast(Context, self.execution_context.context).request
-        assert request is not None
-        return request
-
-    def on_parse(self) -> Generator[None]:
-        self.execution_context.graphql_document = self._request.document.node
-        yield
-
-    def on_validate(self) -> Generator[None]:
-        self.execution_context.pre_execution_errors = []
-        yield
-
-    async def on_execute(self) -> AsyncGenerator[None, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
-        if self._request.operation.operation is OperationType.QUERY:
-            context = cast(Context, self.execution_context.context)
-            self.execution_context.root_value = await context.answer(self._request, compiled=False)
-        yield
-
-
-class _Schema(strawberry.Schema):
-    def process_errors(self, errors: list[GraphQLError], execution_context: ExecutionContext | None = None) -> None:
-        """What nobody foresaw is logged with its trace; what the caller can act on is the caller's business."""
-        for error in errors:
-            if code_of(error) == "INTERNAL":
-                _log.error("unforeseen", path=error.path, exc_info=error.original_error)
-
-
 def code_of(error: GraphQLError) -> str:
     """The stable code of an error: of the closed list in `docs/errors.md`."""
     original = error.original_error
@@ -87,6 +57,13 @@ def code_of(error: GraphQLError) -> str:
     if original is None or isinstance(original, GraphQLError):
         return "BAD_QUERY"
     return "INTERNAL"
+
+
+def log_unforeseen(errors: Iterable[GraphQLError]) -> None:
+    """Log what nobody foresaw, with its trace; what the caller can act on is the caller's business."""
+    for error in errors:
+        if code_of(error) == "INTERNAL":
+            _log.error("unforeseen", path=error.path, exc_info=error.original_error)
 
 
 def formatted(error: GraphQLError) -> dict[str, Any]:
@@ -107,7 +84,7 @@ def refused(error: Exception) -> dict[str, Any]:
         errors = error.errors
     else:
         errors = [error if isinstance(error, GraphQLError) else GraphQLError(str(error), original_error=error)]
-        schema.process_errors(errors)
+        log_unforeseen(errors)
     return {"errors": [formatted(each) for each in errors]}
 
 
@@ -122,15 +99,41 @@ def answered(data: Any, errors: Sequence[GraphQLError] | None, context: Context)
     return {"data": data, **told, "extensions": {"cost": context.request.cost, **log}}
 
 
-async def interpreted(sent: Sent, context: Context) -> dict[str, Any]:
+async def interpreted(context: Context) -> dict[str, Any]:
     """The answer to the context's request by the interpreter, as it is sent."""
     request = context.request
     assert request is not None
     watching.interpreted()
     with watching.timed(request.operation):
-        result = await schema.execute(sent.query, sent.variables, context_value=context, operation_name=sent.name)
-    assert isinstance(result, ExecutionResult)
+        try:
+            reads = request.operation.operation is OperationType.QUERY
+            # All that a query selects is loaded before it is executed, in one snapshot.
+            root = await context.answer(request, compiled=False) if reads else None
+            result = executed(request, root, context)
+            if not isinstance(result, ExecutionResult):
+                result = await result
+        except Exception as error:  # noqa: BLE001 - it is told and logged
+            return refused(error)
+    log_unforeseen(result.errors or ())
     return answered(result.data, result.errors, context)
+
+
+def executed(request: Request, root: Any, context: Context | None = None) -> AwaitableOrValue[ExecutionResult]:
+    """What the interpreter makes of a root that was loaded, or of a mutation, by the variables as they are coerced."""
+    fragments = request.document.fragments
+    executor = cast(Any, Executor)(
+        graphql_schema,
+        fragments,
+        {name: FragmentDetails(each) for name, each in fragments.items()},
+        root,
+        context,
+        request.operation,
+        request.variables,
+        default_field_resolver,
+        default_type_resolver,
+        default_field_resolver,
+    )
+    return executor.execute_operation()
 
 
 def encoded(data: object) -> bytes:
@@ -142,12 +145,11 @@ def encoded(data: object) -> bytes:
         return json.dumps(data, default=instant_text).encode()
 
 
-schema = _Schema(
+schema = strawberry.Schema(
     query=Query,
     mutation=Mutation,
     subscription=Subscription,
     types=[Claim, Statement, Article, Outlet, Speaker, Event],
-    extensions=[Loading],
     config=StrawberryConfig(scalar_map=SCALARS),
 )
 #: The same, as graphql-core knows it.
@@ -186,7 +188,10 @@ def _type_of(value: Any, _: Any, of: Any) -> str:
 
 
 def _tell() -> None:
-    """Let the interpreter take its values from what plans loaded, and else off rows as plans do; and ask who may."""
+    """Let the interpreter take its values from what plans loaded, and else off rows as plans do; and ask who may.
+
+    And let it make of inputs that nobody needs objects of what they stand for, by the names that this has.
+    """
     for of in graphql_schema.type_map.values():
         if isinstance(of, GraphQLInterfaceType | GraphQLUnionType):
             of.resolve_type = _type_of
@@ -194,6 +199,9 @@ def _tell() -> None:
             of.is_type_of = None
             for field in of.fields.values():
                 field.resolve = _permitted(field) if of is graphql_schema.mutation_type else _resolver(of, field)
+        elif isinstance(of, GraphQLInputObjectType) and of.extensions["strawberry-definition"].from_input:
+            for field in of.fields.values():
+                field.out_name = field.extensions["strawberry-definition"].python_name
 
 
 _tell()
