@@ -145,10 +145,12 @@ class Projected:
             await conn.exec_driver_sql(f"LISTEN {CHANNEL}")
             raw: Any = (await conn.get_raw_connection()).driver_connection
             while True:
-                found = (await conn.exec_driver_sql(_FOLLOW, {"seen": self._seen})).one_or_none()
-                self._seen = seen = 0 if found is None else found.position
-                if found is not None and found.waited_s is not None:
-                    watching.PROJECTION_S.observe(found.waited_s)
+                # By the driver itself: it is asked after every batch of the projector.
+                found = await (await raw.execute(_FOLLOW, {"seen": self._seen})).fetchone()
+                seen, waited_s = found or (0, None)
+                self._seen = seen
+                if waited_s is not None:
+                    watching.PROJECTION_S.observe(waited_s)
                 await self._move(seen)
                 async for _ in raw.notifies(timeout=_POLL_S if self._waiting else 1.0, stop_after=1):
                     pass
