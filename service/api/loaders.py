@@ -16,13 +16,13 @@ from service.queries.snapshot import AsOf, View
 
 def one(
     of: Callable[[Any], Any],
-    fetch: Callable[[View, Collection[Any], Arguments], Mapping[Any, Any]],
+    fetch: Callable[[View, Collection[Any]], Mapping[Any, Any]],
 ) -> Loader:
     """A field that is looked up by the key `of` its parent; null where nothing is found."""
 
-    def load(view: View, parents: Sequence[Any], arguments: Arguments) -> list[Any]:
+    def load(view: View, parents: Sequence[Any], _: Arguments) -> list[Any]:
         keys = [of(parent) for parent in parents]
-        found = fetch(view, {key: None for key in keys if key is not None}, arguments)
+        found = fetch(view, {key: None for key in keys if key is not None})
         return [found.get(key) for key in keys]
 
     return load

@@ -142,57 +142,57 @@ def state_digest(view: View, parents: Sequence[Any], arguments: Arguments) -> Se
 
 claim_of = one(
     lambda parent: parent.claim,
-    lambda view, slugs, _: stored_claims.claims_by_slug(view, slugs),
+    stored_claims.claims_by_slug,
 )
 related_to = one(
     lambda related: related.to_claim,
-    lambda view, slugs, _: stored_claims.claims_by_slug(view, slugs),
+    stored_claims.claims_by_slug,
 )
 speaker_of = one(
     lambda parent: parent.speaker,
-    lambda view, slugs, _: stored_articles.speakers_by_slug(view, slugs),
+    stored_articles.speakers_by_slug,
 )
 statement_at = one(
     lambda parent: parent.statement,
-    lambda view, places, _: stored_statements.by_place(view, places),
+    stored_statements.by_place,
 )
 old = one(
     lambda move: move.old,
-    lambda view, places, _: stored_statements.by_place(view, places),
+    stored_statements.by_place,
 )
 new = one(
     lambda move: move.new,
-    lambda view, places, _: stored_statements.by_place(view, places),
+    stored_statements.by_place,
 )
 article_at = one(
     lambda parent: parent.position,
-    lambda view, at, _: stored_articles.articles_by_position(view, at),
+    stored_articles.articles_by_position,
 )
 event_at = one(
     lambda parent: parent.position,
-    lambda view, at, _: log_entries.events_by_position(view, at),
+    log_entries.events_by_position,
 )
 outlet_of = one(
     lambda article: article.outlet,
-    lambda view, slugs, _: stored_articles.outlets_by_slug(view, slugs),
+    stored_articles.outlets_by_slug,
 )
 retraction = one(
     lambda article: (article.url, article.revision),
-    lambda view, keys, _: stored_articles.retractions(view, {url for url, _ in keys}),
+    lambda view, keys: stored_articles.retractions(view, {url for url, _ in keys}),
 )
 text = one(
     lambda article: None if article.text_sha256 is None else bytes.fromhex(article.text_sha256),
-    lambda view, hashes, _: texts.texts_by_hash(view.conn, hashes),
+    lambda view, hashes: texts.texts_by_hash(view.conn, hashes),
 )
 erasure = one(
     lambda article: None if article.text_sha256 is None else bytes.fromhex(article.text_sha256),
-    lambda view, hashes, _: log_entries.erasures(view, hashes),
+    log_entries.erasures,
 )
 topic_of = one(
     lambda claim: claim.topic,
-    lambda _, slugs, __: {slug: slug for slug in slugs},
+    lambda _, slugs: {slug: slug for slug in slugs},
 )
 article_of_event = one(
     lambda event: event.position,
-    lambda view, at, _: stored_articles.articles_by_event(view, at),
+    stored_articles.articles_by_event,
 )

@@ -259,7 +259,7 @@ def _by_argument(name: str, fetch: Callable[[View, list[Any]], Mapping[Any, Any]
 
     def load(view: View, parents: Sequence[Any], arguments: Arguments) -> Sequence[Any]:
         key = arguments[name]
-        return one(lambda _: key, lambda view, keys, _: fetch(view, list(keys)))(view, parents, arguments)
+        return one(lambda _: key, lambda view, keys: fetch(view, list(keys)))(view, parents, arguments)
 
     return load
 
