@@ -5,9 +5,10 @@ digest by the same code as an event against a checkpoint: it is an RFC 6962 root
 over one leaf for each claim. Rows, clocks and generations do not enter.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+import orjson
 from sqlalchemy import Connection
 
 from service.audit.folding import (
@@ -21,7 +22,7 @@ from service.audit.folding import (
 from service.audit.recounting import NOTHING, recounted_log
 from service.domain import merkle
 from service.domain.canonical import canonical_json
-from service.domain.policies import Policy
+from service.domain.policies import Policy, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +40,17 @@ def leaf(belief: Believed) -> bytes:
 
     The statements as they count: of the surviving speaker, with the stance on the surviving claim.
     """
-    state, reason = belief.verdict or (None, None)
-    standing = [[each.speaker, each.stance, each.position, each.ordinal] for each in belief.standing]
-    return canonical_json([belief.claim, state, reason, standing])
+    (only,) = leaves(belief, [belief.verdict])
+    return only
+
+
+def leaves(belief: Believed, verdicts: Iterable[Verdict | None]) -> Iterator[bytes]:
+    """The leaf under each of several verdicts: what stands is the same for all of them, and is written once."""
+    standing = orjson.Fragment(
+        canonical_json([[each.speaker, each.stance, each.position, each.ordinal] for each in belief.standing])
+    )
+    for verdict in verdicts:
+        yield canonical_json([belief.claim, *(verdict or (None, None)), standing])
 
 
 def digest_of(beliefs: Iterable[Believed], *, policy: str, position: int) -> Digest:

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 import psycopg
@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from service import log, projector
-from service.audit.digests import leaf
+from service.audit.digests import leaves
 from service.audit.folding import believed_stored
 from service.domain import merkle, policies
 from service.domain.errors import EventUnfoldable, RebuildRunning
@@ -131,8 +131,8 @@ def _digests(engine: Engine, generation: Generation, position: int) -> dict[str,
             if of == believed.claim:
                 verdicts = {policy: Verdict(state, reason) for _, policy, state, reason in rows if state is not None}
                 of, rows = next(grouped, (None, ()))
-            for policy, tree in trees.items():
-                tree.append(merkle.leaf_hash(leaf(replace(believed, verdict=verdicts.get(policy)))))
+            for tree, leaf in zip(trees.values(), leaves(believed, map(verdicts.get, trees)), strict=True):
+                tree.append(merkle.leaf_hash(leaf))
     return {policy: tree.root().hex() for policy, tree in trees.items()}
 
 
