@@ -10,15 +10,14 @@ import os
 import shutil
 import signal
 import tempfile
+import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 
 import psycopg
 import pytest
-from pytest_postgresql import factories
-from sqlalchemy import URL, Engine
+from sqlalchemy import URL, Engine, NullPool
 
 from service import tables
 from service.database import engine as engines
@@ -67,20 +66,6 @@ def server(server_folders: Path, postgres_bin: Path | None) -> Iterator[Embedded
         signal.signal(signal.SIGTERM, before)
 
 
-@pytest.fixture(scope="session")
-def _postgres(server: EmbeddedServer) -> SimpleNamespace:
-    """The server as pytest-postgresql wants it described."""
-    return SimpleNamespace(
-        host=str(server.socket_dir),
-        port=5432,
-        user=SUPERUSER,
-        password="",
-        options="",
-        maintenance_dbname="postgres",
-        template_dbname=None,
-    )
-
-
 @dataclass(frozen=True)
 class Database:
     """Where to find one test's own database, as each role."""
@@ -90,42 +75,44 @@ class Database:
     superuser_url: URL
 
 
-def _database(server: EmbeddedServer, made: psycopg.Connection) -> Database:
-    """The database that pytest-postgresql made, given to the owner, as `EmbeddedServer` does with its own."""
-    name = made.info.dbname
-    # A clone has the grants in its template, but not those on it.
-    made.execute(f'ALTER DATABASE "{name}" OWNER TO {OWNER_ROLE}'.encode())
-    made.execute(f'GRANT CREATE ON DATABASE "{name}" TO {SERVICE_ROLE}'.encode())
-    made.commit()
-    return Database(*(server.url(role, name) for role in (SERVICE_ROLE, OWNER_ROLE, SUPERUSER)))
+@contextlib.contextmanager
+def _made(server: EmbeddedServer, *, template: str = "template1") -> Iterator[Database]:
+    """A new database like `template`, given to the owner as `EmbeddedServer` does with its own, and dropped in the end.
+
+    No other ever had its name: what a test leaves behind is nobody else's trouble.
+    """
+    name = f"test_{uuid.uuid4().hex}"
+    with psycopg.connect(host=str(server.socket_dir), user=SUPERUSER, dbname="postgres", autocommit=True) as conn:
+        conn.execute(f"CREATE DATABASE {name} TEMPLATE {template} OWNER {OWNER_ROLE}".encode())
+        try:
+            # A clone has the grants in its template, but not those on it.
+            conn.execute(f"GRANT CREATE ON DATABASE {name} TO {SERVICE_ROLE}".encode())
+            yield Database(*(server.url(role, name) for role in (SERVICE_ROLE, OWNER_ROLE, SUPERUSER)))
+        finally:
+            conn.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
 
 
-def _migrate(*, host: str, user: str, dbname: str, **_: object) -> None:
-    """Fill the template."""
-    with psycopg.connect(host=host, user=user, dbname=dbname) as conn:
-        conn.execute(f'ALTER DATABASE "{dbname}" OWNER TO {OWNER_ROLE}'.encode())
-    url = URL.create("postgresql", username=OWNER_ROLE, database=dbname, query={"host": host})
-    owner = engines.create(url)
-    schema.migrate(owner, metadata=tables.log_metadata, service_role=SERVICE_ROLE)
-    owner.dispose()
-
-
-_template = factories.postgresql_noproc(depends_on="_postgres", dbname="migrated", load=[_migrate])
-_blank = factories.postgresql_noproc(depends_on="_postgres", dbname="blank")
-_cloned = factories.postgresql("_template", dbname="test")
-_made_empty = factories.postgresql("_blank", dbname="empty")
+@pytest.fixture(scope="session")
+def _template(server: EmbeddedServer) -> Iterator[str]:
+    """The name of a database that was migrated, and to which nobody is connected."""
+    with _made(server) as made:
+        owner = engines.create(made.owner_url, poolclass=NullPool)
+        schema.migrate(owner, metadata=tables.log_metadata, service_role=SERVICE_ROLE)
+        yield made.owner_url.database or ""
 
 
 @pytest.fixture
-def database(server: EmbeddedServer, _cloned: psycopg.Connection) -> Database:
+def database(server: EmbeddedServer, _template: str) -> Iterator[Database]:
     """A migrated database of this test's own."""
-    return _database(server, _cloned)
+    with _made(server, template=_template) as made:
+        yield made
 
 
 @pytest.fixture
-def empty_database(server: EmbeddedServer, _made_empty: psycopg.Connection) -> Database:
+def empty_database(server: EmbeddedServer) -> Iterator[Database]:
     """A database of this test's own in which nothing is."""
-    return _database(server, _made_empty)
+    with _made(server) as made:
+        yield made
 
 
 @pytest.fixture

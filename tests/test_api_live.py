@@ -14,6 +14,7 @@ import psycopg
 import pytest
 from websockets.exceptions import InvalidStatus
 
+from service.api import watching
 from service.audit.rebuild import rebuild
 from service.domain import article as documents
 from service.domain.article import Article
@@ -24,7 +25,7 @@ from tests.api import Api
 from tests.api import served as served
 from tests.builders import article, asserts, denies, document, raw, withholds
 from tests.conftest import Database
-from tests.live import EVENTS, NAME, TRANSITIONS, Service, Told
+from tests.live import EVENTS, NAME, TRANSITIONS, WAIT_S_MAX, Service, Told
 
 
 @pytest.fixture
@@ -375,12 +376,13 @@ LONG = EVENTS.replace("type", " ".join(f"payload{i}: payload" for i in range(20)
 
 def test_who_reads_too_slowly_is_cut_off_and_misses_nothing_by_events(database: Database, api: Api) -> None:
     api.record(*(moving(number) for number in range(1, 301)))
-    with Service(database, slow_s=3, buffer_bytes=8192) as service:
+    with Service(database, slow_s=1, buffer_bytes=8192) as service:
         with socket.create_connection(("127.0.0.1", service.port)) as connection:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
             path = service.url(LONG, after=0).partition(f":{service.port}")[2]
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAccept: text/event-stream\r\n\r\n".encode())
-            time.sleep(4)
+            with _cut_off():
+                wanted = "Accept: text/event-stream\r\nConnection: close\r\n\r\n"
+                connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n{wanted}".encode())
             got = b"".join(iter(lambda: connection.recv(65536), b""))
         taken = [int(each) for each in _ids(got)]
         assert taken == list(range(1, len(taken) + 1))
@@ -391,6 +393,20 @@ def test_who_reads_too_slowly_is_cut_off_and_misses_nothing_by_events(database: 
             assert cursors(told, 300 - len(taken)) == [f"{each}" for each in range(len(taken) + 1, 301)]
 
 
+@contextlib.contextmanager
+def _cut_off() -> Iterator[None]:
+    """Who asks in here is cut off by the end of it, having read nothing."""
+
+    def times() -> float:
+        return watching.REGISTRY.get_sample_value("onrecord_refusals_total", {"code": "TOO_SLOW"}) or 0
+
+    before, end = times(), time.monotonic() + WAIT_S_MAX
+    yield
+    while times() == before:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
 def _ids(got: bytes) -> list[bytes]:
     return [each.removeprefix(b"id: ") for each in got.split(b"\n") if each.startswith(b"id: ") and each != b"id: 0"]
 
@@ -399,8 +415,8 @@ def test_who_reads_too_slowly_is_cut_off_and_misses_nothing_by_socket(database: 
     api.record(*(moving(number) for number in range(1, 301)))
     with Service(database, slow_s=2, buffer_bytes=8192) as service:
         with service.socket(max_queue=1) as there:
-            there.subscribe(LONG, after=0)
-            time.sleep(3)
+            with _cut_off():
+                there.subscribe(LONG, after=0)
             messages, code = there.rest()
         assert code == 4413
         taken = [each["payload"]["data"]["events"]["position"] for each in messages]

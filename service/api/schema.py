@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import cache
 from typing import Any, Final, cast
 
 import orjson
@@ -207,6 +208,7 @@ def _tell() -> None:
 _tell()
 
 
+@cache
 def printed() -> str:
     """The schema as `schema.graphql` holds it."""
     return schema.as_str() + "\n"

@@ -4,6 +4,7 @@ import gzip
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
@@ -56,11 +57,6 @@ class _File:
     compressed: bytes
     tag: str  #: weak, as it is the same for both.
 
-    @classmethod
-    def read(cls, path: Path) -> "_File":
-        plain = path.read_bytes()
-        return cls(_TYPES[path.suffix], plain, gzip.compress(plain, mtime=0), f'W/"{sha256(plain).hexdigest()[:32]}"')
-
     def answer(self, request: Request, *, status: int = 200) -> Response:
         headers = {**_HEADERS, "ETag": self.tag}
         if status == 200 and self.tag in request.headers.get("if-none-match", ""):
@@ -68,6 +64,13 @@ class _File:
         if "gzip" not in request.headers.get("accept-encoding", ""):
             return Response(self.plain, status, headers, self.media_type)
         return Response(self.compressed, status, {**headers, "Content-Encoding": "gzip"}, self.media_type)
+
+
+@cache
+def _file(path: Path) -> _File:
+    """A file of the explorer, as it was when it was first read."""
+    plain = path.read_bytes()
+    return _File(_TYPES[path.suffix], plain, gzip.compress(plain, mtime=0), f'W/"{sha256(plain).hexdigest()[:32]}"')
 
 
 def routes() -> list[Route]:
@@ -95,7 +98,7 @@ def is_page(path: str) -> bool:
 
 def graphiql() -> Callable[[Request], Response]:
     """The page that `/graphql` is to a browser: GraphiQL, from this host alone like everything else."""
-    page = _File.read(_WEB / "graphiql.html")
+    page = _file(_WEB / "graphiql.html")
 
     def answer(request: Request) -> Response:
         response = page.answer(request)
@@ -107,4 +110,4 @@ def graphiql() -> Callable[[Request], Response]:
 
 def _files() -> Mapping[str, _File]:
     """Every file of `service/web` by its path in there."""
-    return {path.relative_to(_WEB).as_posix(): _File.read(path) for path in _WEB.rglob("*") if path.is_file()}
+    return {path.relative_to(_WEB).as_posix(): _file(path) for path in _WEB.rglob("*") if path.is_file()}

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final
 
 from sqlalchemy import Connection, insert, select, text, update
@@ -12,6 +13,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from service import tables
 from service.domain.errors import NothingProjected
 from service.domain.policies import DEFAULT, policy
+from service.projector.loading import driver
 
 #: Raised when the same log must give other rows, so that a new generation is made.
 _RULES_VERSION: Final = 1
@@ -41,15 +43,21 @@ def generations(conn: Connection) -> list[Generation]:
     return [Generation(*row) for row in found]
 
 
-def shape() -> str:
-    """A fingerprint of the read tables and of the rules that fill them."""
+@cache
+def _ddl() -> list[str]:
+    """What makes the read tables."""
     dialect = postgresql.dialect()
-    ddl = [str(_RULES_VERSION)]
+    ddl: list[str] = []
     for table in tables.read_metadata.sorted_tables:
         ddl.append(str(CreateTable(table).compile(dialect=dialect)))
         indexes = sorted(table.indexes, key=lambda index: str(index.name))
         ddl += [str(CreateIndex(index).compile(dialect=dialect)) for index in indexes]
-    return hashlib.sha256("\n".join(ddl).encode()).hexdigest()
+    return ddl
+
+
+def shape() -> str:
+    """A fingerprint of the read tables and of the rules that fill them."""
+    return hashlib.sha256("\n".join([str(_RULES_VERSION), *_ddl()]).encode()).hexdigest()
 
 
 def prepare(conn: Connection, policies: Sequence[str]) -> Generation:
@@ -115,7 +123,7 @@ def _make(conn: Connection, shape: str, policies: Sequence[str], *, live: bool, 
     conn.execute(update(_generation).where(_generation.c.generation == number).values(schema_name=schema_name))
     conn.execute(text(f"CREATE SCHEMA {schema_name}"))
     conn.execute(text(f"SET LOCAL search_path TO {schema_name}"))
-    tables.read_metadata.create_all(conn, checkfirst=False)
+    driver(conn).execute(";".join(_ddl()).encode())
     (made,) = (each for each in generations(conn) if each.generation == number)
     return made
 

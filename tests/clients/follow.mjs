@@ -8,7 +8,8 @@ import { createClient as overSse } from "graphql-sse";
 import { createClient as overSocket } from "graphql-ws";
 
 const [library, url, count] = process.argv.slice(2);
-const retries = { retryAttempts: Infinity, retry: () => new Promise((resolve) => setTimeout(resolve, 20)) };
+const soon = () => new Promise((resolve) => setTimeout(resolve, 20));
+const retries = { retryAttempts: Infinity, retryWait: soon, retry: soon };
 const client =
   library === "graphql-ws"
     ? overSocket({ url: url.replace("http:", "ws:"), shouldRetry: () => true, ...retries })
