@@ -25,6 +25,11 @@ from service.database import schema
 from service.database.embedded import OWNER_ROLE, SERVICE_ROLE, SUPERUSER, EmbeddedServer
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than there are cores: a test that started processes mostly waits for them."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(scope="session")
 def postgres_bin() -> Path | None:
     """The programs that the embedded server is tried with; None for its own choice."""

@@ -46,11 +46,10 @@ def leaf(belief: Believed) -> bytes:
 
 def leaves(belief: Believed, verdicts: Iterable[Verdict | None]) -> Iterator[bytes]:
     """The leaf under each of several verdicts: what stands is the same for all of them, and is written once."""
-    standing = orjson.Fragment(
-        canonical_json([[each.speaker, each.stance, each.position, each.ordinal] for each in belief.standing])
-    )
+    standing = [[each.speaker, each.stance, each.position, each.ordinal] for each in belief.standing]
+    written = orjson.Fragment(canonical_json(standing))
     for verdict in verdicts:
-        yield canonical_json([belief.claim, *(verdict or (None, None)), standing])
+        yield canonical_json([belief.claim, *(verdict or (None, None)), written])
 
 
 def digest_of(beliefs: Iterable[Believed], *, policy: str, position: int) -> Digest:
