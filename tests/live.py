@@ -5,6 +5,7 @@ import contextlib
 import json
 import socket
 import threading
+import time
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Any, Self
@@ -138,15 +139,18 @@ class Told:
 
 
 def told(lines: Iterator[str]) -> Iterator[Told]:
-    """The events that a browser would tell: those with data."""
+    """The events that a browser would tell: those with data. Signs of life alone are not waited through for ever."""
     event: dict[str, str] = {}
+    end = time.monotonic() + WAIT_S_MAX
     for line in lines:
+        assert time.monotonic() < end, f"nothing was told for {WAIT_S_MAX} s"
         if line:
             name, _, value = line.partition(":")
             event[name] = value.removeprefix(" ")
         else:
             if "data" in event:
                 yield Told(event["event"], event.get("id"), json.loads(event["data"] or "null"))
+                end = time.monotonic() + WAIT_S_MAX
             event = {}
 
 
