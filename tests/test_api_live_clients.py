@@ -19,7 +19,7 @@ from tests.conftest import Database
 from tests.live import Service
 
 CLIENTS = Path(__file__).parent / "clients"
-MOVES = 60
+MOVES = 150
 
 
 @contextlib.contextmanager

@@ -81,6 +81,13 @@ def _written(instant: datetime) -> str:
 Row = dict[str, Any]
 
 
+def _placed(statement: RecordedStatement) -> Row:
+    """What the rows of a statement and of its standing have in common."""
+    row = statement._asdict()
+    row["effective_at"], row["published_end"] = _written(statement.effective_at), _written(statement.published_end)
+    return row
+
+
 @dataclass(slots=True)
 class Spans:
     """Rows of one table that hold from a position on, until another takes their place."""
@@ -195,7 +202,7 @@ class Batch:
                 self.standings.close((old.claim, old.speaker), ("claim", "speaker"), position)
             self._moved[moved.claim] = new is None or self._moved.get(moved.claim, False)
             if new is not None:
-                self._stands(new, position)
+                self.standings.open((new.claim, new.speaker), {**_placed(new), "since_position": position})
         for claim, tally in change.tallies.items():
             self.tallies.close((claim,), ("claim",), position)
             if tally is not None:
@@ -243,7 +250,7 @@ class Batch:
                 "outlet_name": article.outlet.name,
                 "headline": article.headline,
                 "published_at": article.published_at,
-                "published_end": moment.end(article.published_at),
+                "published_end": _written(moment.end(article.published_at)),
                 "language": article.language,
                 "revised_at": article.revised_at,
                 "change": article.change,
@@ -291,50 +298,24 @@ class Batch:
             else:
                 self.named_topics.append(named)
 
-    def _stands(self, new: RecordedStatement, position: int) -> None:
-        claim, speaker, stance, bloc, effective_at, published_end, first_position, said_at_position, ordinal = new
-        self.standings.open(
-            (claim, speaker),
-            {
-                "claim": claim,
-                "speaker": speaker,
-                "stance": stance,
-                "bloc": bloc,
-                "effective_at": _written(effective_at),
-                "published_end": _written(published_end),
-                "first_position": first_position,
-                "position": said_at_position,
-                "ordinal": ordinal,
-                "since_position": position,
-            },
-        )
-
     def _statements(self, article: Article, recorded: Sequence[RecordedStatement], *, verified: bool) -> None:
         words, outlet = dictionary(article.language), article.outlet
         for (_, _, said), placed in zip(article.statements(), recorded, strict=True):
-            claim, speaker, stance, bloc, effective_at, published_end, first_position, position, ordinal = placed
             person = said.speaker
-            self.speakers.setdefault(speaker, {"speaker": speaker, "first_position": position})
+            first = {"speaker": placed.speaker, "first_position": placed.position}
+            self.speakers.setdefault(placed.speaker, first)
             self.statements.open(
-                (claim, position, ordinal),
+                (placed.claim, placed.position, placed.ordinal),
                 {
-                    "claim": claim,
-                    "position": position,
-                    "ordinal": ordinal,
-                    "speaker": speaker,
+                    **_placed(placed),
                     "speaker_name": outlet.name if person is None else person.name,
                     "role": person and person.role,
                     "organisation": person and person.organisation,
-                    "bloc": bloc,
                     "own_voice": person is None,
                     "outlet": outlet.id,
-                    "stance": stance,
                     "certainty": said.certainty,
                     "form": said.form,
                     "said_at": said.said_at,
-                    "effective_at": _written(effective_at),
-                    "published_end": _written(published_end),
-                    "first_position": first_position,
                     "quote": said.quote,
                     "start": said.start,
                     "quote_verified": verified,

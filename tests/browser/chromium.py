@@ -14,7 +14,7 @@ from pathlib import Path
 
 #: Where Playwright's own download goes.
 FETCHED = Path(__file__).resolve().parents[2] / ".venv" / "chromium"
-#: Those first that are made without windows: they show the same, and take half of the processor's time.
+#: Those first that are made without windows: they show the same for less of the processor's time.
 _SHELLS = ("chromium-headless-shell", "chrome-headless-shell", "headless_shell")
 _NAMES = (*_SHELLS, "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 _MACOS = tuple(Path(f"/Applications/{name}.app/Contents/MacOS/{name}") for name in ("Chromium", "Google Chrome"))
@@ -30,10 +30,10 @@ def _candidates() -> Iterator[Path]:
     if named := os.environ.get("ONRECORD_TEST_CHROMIUM"):
         yield Path(named)
         return
-    for name in _SHELLS:
-        yield from FETCHED.rglob(name)
     yield from (Path(path) for name in _NAMES if (path := shutil.which(name)))
     yield from _MACOS
+    for name in _SHELLS:
+        yield from FETCHED.rglob(name)
 
 
 def _runs(path: Path) -> bool:
